@@ -1,0 +1,132 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .treatAllWarnings(as: .error),
+]
+
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let concurrencyHelpers: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let embedFiles: Target.PluginUsage = .plugin(name: "EmbedFiles")
+
+let package = Package(
+    name: "slipway",
+    products: [
+        .executable(name: "slipway", targets: ["slipway"]),
+        .executable(name: "slipway-server", targets: ["slipway-server"]),
+        .executable(name: "slipway-agent", targets: ["slipway-agent"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // C
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "CShims"),
+
+        // Build tool: files of the repository as Swift string literals
+        .executableTarget(name: "embed-files", swiftSettings: settings),
+        .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
+
+        // Foundations
+        .target(name: "Core", dependencies: [log, crypto], swiftSettings: settings),
+        .target(
+            name: "Postgres", dependencies: ["Core", "CPostgres", "CShims", nio, concurrencyHelpers, log, lifecycle],
+            swiftSettings: settings),
+        .target(
+            name: "HTTPTransport", dependencies: ["Core", "CCurl", "CShims", nio, concurrencyHelpers, log],
+            swiftSettings: settings),
+        .target(name: "ModelAPI", dependencies: ["Core", "CShims", nio], swiftSettings: settings),
+        .target(
+            name: "AgentProtocol",
+            dependencies: [
+                nio, nioPosix, nioHTTP2, concurrencyHelpers, .product(name: "NIOHPACK", package: "swift-nio-http2"),
+            ],
+            swiftSettings: settings),
+        .target(name: "Schema", dependencies: ["Postgres"], swiftSettings: settings, plugins: [embedFiles]),
+
+        // The three siblings, which never import each other, and what workspaces are made by
+        .target(
+            name: "Gateway",
+            dependencies: [
+                "Core", "Postgres", "HTTPTransport", "ModelAPI", nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto, yams,
+            ],
+            swiftSettings: settings, plugins: [embedFiles]),
+        .target(
+            name: "AgentLoop", dependencies: ["Core", "Postgres", "ModelAPI", concurrencyHelpers, log, lifecycle, crypto],
+            swiftSettings: settings, plugins: [embedFiles]),
+        .target(
+            name: "Provisioning", dependencies: ["Core", "CShims", nio, nioPosix, concurrencyHelpers, log],
+            swiftSettings: settings),
+        .target(
+            name: "Workspaces",
+            dependencies: [
+                "Core", "Postgres", "AgentProtocol", "Provisioning", nio, nioPosix, nioHTTP2, concurrencyHelpers, log, lifecycle,
+                crypto,
+            ],
+            swiftSettings: settings),
+
+        // The server and its clients
+        .target(name: "API", dependencies: [], swiftSettings: settings),
+        .target(
+            name: "DemoModel",
+            dependencies: ["Core", "ModelAPI", hummingbird, nio, log],
+            swiftSettings: settings, plugins: [embedFiles]),
+        .target(
+            name: "Server",
+            dependencies: [
+                "API", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel",
+                hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+                nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto, yams,
+            ],
+            swiftSettings: settings, plugins: [embedFiles]),
+
+        .executableTarget(
+            name: "slipway", dependencies: ["API", "Core", "HTTPTransport", argumentParser, nio],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "slipway-server", dependencies: ["Server", "DemoModel", argumentParser], swiftSettings: settings),
+        .executableTarget(
+            name: "slipway-agent",
+            dependencies: ["AgentProtocol", "CShims", nio, nioPosix, nioHTTP2, concurrencyHelpers], swiftSettings: settings),
+
+        // Tests
+        .target(
+            name: "TestSupport", dependencies: ["Core", "Postgres", "Schema", log],
+            path: "Tests/TestSupport", swiftSettings: settings),
+        .testTarget(name: "CoreTests", dependencies: ["Core"], swiftSettings: settings),
+        .testTarget(name: "PostgresTests", dependencies: ["Postgres", "Schema", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "HTTPTransportTests", dependencies: ["HTTPTransport", nio, nioPosix, .product(name: "NIOHTTP1", package: "swift-nio")],
+            swiftSettings: settings),
+        .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
+        .testTarget(name: "DemoModelTests", dependencies: ["DemoModel", "HTTPTransport"], swiftSettings: settings),
+        .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "AgentLoopTests", dependencies: ["AgentLoop", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "WorkspacesTests", dependencies: ["Workspaces", "AgentProtocol", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "ServerTests", dependencies: ["Server", "API", "HTTPTransport", "TestSupport"], swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)
