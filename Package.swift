@@ -117,7 +117,8 @@ let package = Package(
         .testTarget(name: "CoreTests", dependencies: ["Core"], swiftSettings: settings),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "Schema", "TestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "HTTPTransportTests", dependencies: ["HTTPTransport", nio, nioPosix, .product(name: "NIOHTTP1", package: "swift-nio")],
+            name: "HTTPTransportTests",
+            dependencies: ["HTTPTransport", nio, nioPosix, .product(name: "NIOHTTP1", package: "swift-nio")],
             swiftSettings: settings),
         .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
         .testTarget(name: "DemoModelTests", dependencies: ["DemoModel", "HTTPTransport"], swiftSettings: settings),

@@ -54,7 +54,8 @@ package struct AppError: Error, Sendable {
 extension AppError.Code {
     fileprivate var usualSource: AppError.Source {
         switch self {
-        case .badRequest, .unauthenticated, .forbidden, .notFound, .conflict, .tooLarge, .rateLimited, .budgetExceeded, .policyDenied:
+        case .badRequest, .unauthenticated, .forbidden, .notFound, .conflict, .tooLarge, .rateLimited, .budgetExceeded,
+            .policyDenied:
             .client
         case .upstream: .upstream
         case .unavailable, .timeout, .internal: .server

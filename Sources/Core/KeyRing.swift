@@ -62,13 +62,16 @@ package struct KeyRing: Sendable {
         guard let end = sealed.firstIndex(of: 0) else { throw AppError(.unavailable, "A stored secret has no key id.") }
         let id = String(decoding: sealed[..<end], as: UTF8.self)
         guard let key = keys.first(where: { $0.id == id }) else {
-            throw AppError(.unavailable, "The key ring has no key '\(id)', which a stored secret needs. Start with the ring it was written with.")
+            throw AppError(
+                .unavailable,
+                "The key ring has no key '\(id)', which a stored secret needs. Start with the ring it was written with.")
         }
         do {
             let box = try AES.GCM.SealedBox(combined: sealed[(end + 1)...])
             return try AES.GCM.open(box, using: key.key, authenticating: place.bytes)
         } catch {
-            throw AppError(.unavailable, "A stored secret does not open with key '\(id)': it was changed, moved, or the ring is another one.")
+            throw AppError(
+                .unavailable, "A stored secret does not open with key '\(id)': it was changed, moved, or the ring is another one.")
         }
     }
 }

@@ -30,7 +30,9 @@ extension NanoDollars: CustomStringConvertible {
     package init?(dollars text: String) {
         let digits = text.hasPrefix("$") ? text.dropFirst() : text[...]
         let parts = digits.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let whole = parts.first, !whole.isEmpty, whole.allSatisfy(\.isASCIIDigit), let dollars = Int64(whole) else { return nil }
+        guard let whole = parts.first, !whole.isEmpty, whole.allSatisfy(\.isASCIIDigit), let dollars = Int64(whole) else {
+            return nil
+        }
         var nanos: Int64 = 0
         if parts.count == 2 {
             guard (1...9).contains(parts[1].count), parts[1].allSatisfy(\.isASCIIDigit) else { return nil }
