@@ -1,0 +1,89 @@
+import CCurl
+import Core
+import NIOCore
+
+/// One request on its way. `cancel` and `resume` may be called from any thread at any time; everything else belongs to the driver's.
+package final class Transfer: @unchecked Sendable {
+    let driver: CurlDriver
+    let request: HTTPClientRequest
+    let target: RequestTarget
+    /// Nil once finished, which ends the cycle sink → transfer → sink.
+    var sink: (any TransferSink)?
+
+    var easy: UnsafeMutableRawPointer?
+    var headerList: UnsafeMutablePointer<curl_slist>?
+    var bodyStorage: Unmanaged<AnyObject>?
+    let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
+    var head = ResponseHead()
+    var bytesRead = 0
+    var isPaused = false
+    var isDirty = false
+    var isHTTP1Only = false
+    /// What a callback refused, in place of curl's "aborted by callback".
+    var refusal: AppError?
+    var clock: TransferClock
+
+    init(driver: CurlDriver, request: HTTPClientRequest, target: RequestTarget, sink: any TransferSink) {
+        self.driver = driver
+        self.request = request
+        self.target = target
+        self.sink = sink
+        clock = TransferClock(timeouts: request.timeouts)
+    }
+
+    deinit { errorText.deallocate() }
+
+    /// Ends the transfer, also a paused one. After the end it does nothing.
+    package func cancel() { driver.enqueue(.cancel(self)) }
+
+    /// Goes on after the sink refused bytes.
+    package func resume() { driver.enqueue(.resume(self)) }
+
+    // MARK: callbacks of curl
+
+    func received(header line: UnsafeRawBufferPointer) -> Bool {
+        switch head.feed(line) {
+        case .more: return true
+        case .tooLarge:
+            refusal = AppError(.upstream, "\(target.name) sent more than \(ResponseHead.maxBytes) bytes of headers")
+            return false
+        case .complete:
+            clock.progress(at: driver.now)
+            driver.markDirty(self)
+            sink?.head(status: head.status, headers: head.headers)
+            return true
+        }
+    }
+
+    func received(body bytes: UnsafeRawBufferPointer) -> Bool {
+        driver.markDirty(self)
+        guard let sink, sink.body(bytes) else {
+            isPaused = true
+            clock.pause()
+            return false
+        }
+        bytesRead += bytes.count
+        clock.progress(at: driver.now)
+        return true
+    }
+
+    /// Whether this address may be connected to.
+    func mayReach(_ address: [UInt8]) -> Bool {
+        guard let reason = AddressGuard.refusal(of: address) else { return true }
+        refusal = TransferFailure.refusedAddress(AddressGuard.text(of: address), reason, target)
+        return false
+    }
+
+    func mayUse(connectionTo address: String) -> Bool {
+        guard let reason = AddressGuard.refusal(ofText: address) else { return true }
+        refusal = TransferFailure.refusedAddress(address, reason, target)
+        return false
+    }
+
+    func error(for code: CURLcode) -> AppError {
+        if let refusal { return refusal }
+        let detail = errorText[0] == 0 ? String(cString: curl_easy_strerror(code)) : String(cString: errorText)
+        return TransferFailure.error(
+            code, detail: detail, target: target, bytesRead: bytesRead, hasHead: head.isComplete, caFile: request.caFile)
+    }
+}
