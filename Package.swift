@@ -49,7 +49,7 @@ let package = Package(
         // Foundations
         .target(name: "Core", dependencies: [log, crypto], swiftSettings: settings),
         .target(
-            name: "Postgres", dependencies: ["Core", "CPostgres", "CShims", nio, concurrencyHelpers, log, lifecycle],
+            name: "Postgres", dependencies: ["Core", "CPostgres", "CShims", nio, concurrencyHelpers, log, lifecycle, crypto],
             swiftSettings: settings),
         .target(
             name: "HTTPTransport", dependencies: ["Core", "CCurl", "CShims", nio, concurrencyHelpers, log],
