@@ -1,0 +1,85 @@
+import Foundation
+import Testing
+
+@testable import Server
+
+@Suite struct DiffViewTests {
+    static let diff = """
+        diff --git a/pricing/cart.py b/pricing/cart.py
+        index 83db48f..bf269f4 100644
+        --- a/pricing/cart.py
+        +++ b/pricing/cart.py
+        @@ -1,3 +1,3 @@ def total(self):
+         def total(self):
+        -    return 1
+        +    return 2
+        --- not a header: a removed line that began with "-- "
+        diff --git a/new name.txt b/new name.txt
+        new file mode 100644
+        index 0000000..e69de29
+        """
+
+    @Test func `a diff is told apart into files and kinds of lines`() throws {
+        let view = DiffView(Self.diff)
+        #expect(view.files.map(\.path) == ["pricing/cart.py", "new name.txt"])
+        #expect(view.files[0].lines.map(\.kind) == ["hunk", "same", "del", "add", "del"])
+        #expect((view.added, view.removed) == (1, 2))
+        #expect(view.files[1].lines.map(\.text) == ["new file mode 100644"])
+    }
+
+    @Test func `lines past the limit are counted, not dropped silently`() {
+        let view = DiffView(Self.diff, limit: 2)
+        #expect(view.files.last?.lines.last?.text == "… 4 more lines")
+    }
+
+    @Test(arguments: ["", "no diff at all", "@@ -1 +1 @@", "+++ b/x"])
+    func `what is no diff has no files`(text: String) {
+        #expect(DiffView(text).files.isEmpty)
+    }
+}
+
+@Suite struct PageTextTests {
+    @Test(arguments: [
+        (0, "0"), (999, "999"), (1000, "1\u{202F}000"), (1_234_567, "1\u{202F}234\u{202F}567"), (-4321, "−4\u{202F}321"),
+    ])
+    func `counts have their thousands apart`(number: Int, text: String) {
+        #expect(PageText.count(number) == text)
+    }
+
+    @Test func `times are said as people say them`() {
+        let now = Date(timeIntervalSince1970: 1_800_000_000)
+        #expect(PageText.ago(now.addingTimeInterval(-5), now: now) == "just now")
+        #expect(PageText.ago(now.addingTimeInterval(-300), now: now) == "5 min ago")
+        #expect(PageText.ago(now.addingTimeInterval(-7200), now: now) == "2 h ago")
+        #expect(PageText.ago(now.addingTimeInterval(-864_000), now: now) == "2027-01-05")
+    }
+
+    @Test func `a long text keeps its head and tail and says what is missing`() {
+        let text = "begin" + String(repeating: "x", count: 100_000) + "end"
+        let short = PageText.excerpt(text, limit: 1000)
+        #expect(short.utf8.count < 1200)
+        #expect(short.hasPrefix("[100\u{202F}008 bytes"))
+        #expect(short.contains("begin") && short.hasSuffix("end"))
+    }
+}
+
+@Suite struct DashboardTemplatesTests {
+    @Test func `what users and models write is escaped on a page`() throws {
+        let templates = try DashboardTemplates(files: Embedded.files)
+        let page = MessagePage(
+            frame: PageFrame(title: "</title><script>", principal: nil), heading: "<b>", message: "\"><img src=x onerror=1>")
+        let html = try templates.render(page)
+        #expect(html.contains("&lt;/title&gt;&lt;script&gt; · Slipway"))
+        #expect(!html.contains("<img src=x"))
+        #expect(!html.contains("<b>"))
+    }
+
+    @Test func `the page for the first account asks for the code, the one for signing in does not`() throws {
+        let templates = try DashboardTemplates(files: Embedded.files)
+        let frame = PageFrame(title: "Sign in", principal: nil)
+        let setup = try templates.render(LoginPage(frame: frame, setup: true, error: "Wrong code.", next: "/"))
+        #expect(setup.contains("name=\"code\"") && setup.contains("Wrong code.") && setup.contains("action=\"/setup\""))
+        let login = try templates.render(LoginPage(frame: frame, setup: false, error: nil, next: "/tasks"))
+        #expect(!login.contains("name=\"code\"") && login.contains("action=\"/login\"") && login.contains("value=\"/tasks\""))
+    }
+}
