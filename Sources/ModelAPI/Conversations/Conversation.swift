@@ -1,0 +1,57 @@
+import Core
+import NIOCore
+
+/// What the loop sends to a model. The same value always encodes to the same bytes, and a longer conversation begins with the bytes
+/// of the shorter one (cache marks aside), so that prompt caches hit.
+package struct Conversation: Sendable, Hashable {
+    package enum ToolChoice: String, Sendable, Hashable { case auto, none }
+
+    package var model: String
+    package var system: String
+    package var tools: [ToolSchema]
+    package var messages: [Message]
+    package var maxOutputTokens: TokenCount
+    /// Told to the provider as the user's opaque id (Messages only), so that its cache and abuse detection see one session.
+    package var sessionID: String?
+    package var toolChoice: ToolChoice
+    /// Messages: tokens that the model may think before it answers, at least 1,024 and below `maxOutputTokens`; nil: no thinking.
+    package var thinkingBudget: TokenCount?
+
+    package init(
+        model: String, system: String, tools: [ToolSchema] = [], messages: [Message], maxOutputTokens: TokenCount,
+        sessionID: String? = nil, toolChoice: ToolChoice = .auto, thinkingBudget: TokenCount? = nil
+    ) {
+        self.model = model
+        self.system = system
+        self.tools = tools
+        self.messages = messages
+        self.maxOutputTokens = maxOutputTokens
+        self.sessionID = sessionID
+        self.toolChoice = toolChoice
+        self.thinkingBudget = thinkingBudget
+    }
+
+    /// The request's body. Empty texts and messages without content are left out: providers refuse them.
+    package func encode(as api: ModelProtocol, stream: Bool) -> ByteBuffer {
+        switch api {
+        case .messages: encodeMessages(stream: stream)
+        case .chatCompletions: encodeChat(stream: stream)
+        }
+    }
+
+    /// Sorted by name: their order must not depend on who assembled them.
+    var sortedTools: [ToolSchema] { tools.sorted { $0.name < $1.name } }
+}
+
+extension String {
+    /// Nothing but white space: as a text block refused by providers.
+    var isBlank: Bool { utf8.allSatisfy { $0 == 0x20 || (0x09...0x0D).contains($0) } }
+}
+
+extension AnswerBlock {
+    /// A tool call's input as an object: what a cut or broken one said is sent back as the text it is, never as an empty input.
+    static func object(ofInput json: String) -> String {
+        if JSONCursor.isObject(json) { return json }
+        return JSONWriter.object { $0.field("unparsed_input", json) }.text
+    }
+}

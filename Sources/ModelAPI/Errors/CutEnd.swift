@@ -1,0 +1,96 @@
+import Core
+import NIOCore
+
+extension ErrorShape {
+    /// The end of a stream that Slipway cuts, such that the client takes it for an answer that reached its output limit: open
+    /// blocks are closed, then stop reason, usage and end follow, from where the reader stands.
+    ///
+    /// Only valid between two events (`reader.bytesSinceBoundary == 0`); empty when the answer is already complete.
+    /// - Parameters:
+    ///   - reader: has been fed every byte that the client got, and no other.
+    ///   - reason: for people who read the stream: goes into an SSE comment, on one line.
+    ///   - includeUsage: Chat Completions: whether the client asked for the usage chunk.
+    package static func cutEnd(_ reader: AnswerReader, reason: String, requestID: String, includeUsage: Bool = false) -> ByteBuffer {
+        if reader.isComplete { return ByteBuffer() }
+        guard reader.isStarted else { return streamError(reader.api, message: reason, requestID: requestID) }
+        let line = reason.split(whereSeparator: \.isNewline).joined(separator: " ")
+        var text = ": cut by slipway: \(line)\n\n"
+        switch reader.api {
+        case .messages: messagesEnd(reader, &text)
+        case .chatCompletions: chatEnd(reader, includeUsage, &text)
+        }
+        return ByteBuffer(string: text)
+    }
+
+    private static func messagesEnd(_ reader: AnswerReader, _ text: inout String) {
+        for index in reader.openBlocks {
+            text += "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":\(index)}\n\n"
+        }
+        if reader.stopReason == nil {
+            let output = reader.estimatedOutput
+            text += "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"max_tokens\","
+            text += "\"stop_sequence\":null},\"usage\":{\"output_tokens\":\(output)}}\n\n"
+        }
+        text += "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"
+    }
+
+    private static func chatEnd(_ reader: AnswerReader, _ includeUsage: Bool, _ text: inout String) {
+        for index in reader.openChoices {
+            text += "data: " + chunk(reader) { json in
+                json.fieldArray("choices") { choices in
+                    choices.object {
+                        $0.field("index", index)
+                        $0.fieldObject("delta") { _ in }
+                        $0.field("finish_reason", "length")
+                    }
+                }
+            } + "\n\n"
+        }
+        if includeUsage {
+            let usage = reader.usage ?? Usage()
+            let output = reader.estimatedOutput
+            text += "data: " + chunk(reader) { json in
+                json.fieldArray("choices") { _ in }
+                json.fieldObject("usage") {
+                    $0.field("prompt_tokens", usage.totalInput)
+                    $0.field("completion_tokens", output)
+                    $0.field("total_tokens", usage.totalInput + output)
+                }
+            } + "\n\n"
+        }
+        text += "data: [DONE]\n\n"
+    }
+
+    private static func chunk(_ reader: AnswerReader, _ body: (inout JSONWriter) -> Void) -> String {
+        JSONWriter.object { json in
+            json.field("id", reader.id ?? "chatcmpl-cut")
+            json.field("object", "chat.completion.chunk")
+            json.field("created", reader.created ?? 0)
+            json.field("model", reader.model ?? "")
+            body(&json)
+        }.text
+    }
+}
+
+extension AnswerReader {
+    /// Messages: the numbers of blocks that were begun and not ended.
+    var openBlocks: [Int] { builders.filter { !$0.isClosed }.map(\.index) }
+
+    /// Chat Completions: answers without a `finish_reason`.
+    var openChoices: [Int] { (choices.isEmpty ? [0] : choices).subtracting(finishedChoices).sorted() }
+
+    /// Output tokens so far: what the provider reported, or a quarter of the bytes that came, whichever is more.
+    package var estimatedOutput: TokenCount {
+        usageIsFinal ? usage?.output ?? 0 : max(usage?.output ?? 0, (generatedBytes + 3) / 4)
+    }
+
+    /// The usage to book for an answer that did not reach its end: what was reported, with output estimated; input as reported or,
+    /// without a report, a quarter of the request's bytes.
+    package func estimatedUsage(requestBytes: Int) -> Usage {
+        if usageIsFinal, let usage { return usage }
+        var estimate = usage ?? Usage(input: (requestBytes + 3) / 4)
+        if estimate.totalInput == 0 { estimate.input = (requestBytes + 3) / 4 }
+        estimate.output = estimatedOutput
+        return estimate
+    }
+}

@@ -1,0 +1,59 @@
+import Core
+import NIOCore
+
+/// What the gateway has to know of a request's body; everything else in it passes unread.
+package struct RequestSummary: Sendable, Equatable {
+    /// The result of a tool that the newest messages bring.
+    package struct ToolResult: Sendable, Equatable {
+        package var id: String
+        package var text: String
+        package var isError: Bool
+    }
+
+    package var model: String = ""
+    package var stream = false
+    /// `max_tokens`, or `max_completion_tokens` where that is given; nil when the body names none.
+    package var maxOutputTokens: TokenCount?
+    /// Chat Completions `n`: each answer may use the whole `maxOutputTokens`.
+    package var answers = 1
+    /// The last text of the last message, if that is the user's.
+    package var lastUserText: String?
+    /// The results that the last message brings (Chat Completions: the `tool` messages at the end), in order.
+    package var toolResults: [ToolResult] = []
+    /// The body is not all that the model will read, or not by far: files, URLs, documents, audio, stored conversations, tools that
+    /// the provider runs. Its size then bounds nothing but the model's context does.
+    package var refersToStoredInput = false
+    package var images = 0
+    package var hasTools = false
+    /// Chat Completions: `stream_options.include_usage`; nil when the body does not say.
+    package var includeUsage: Bool?
+    /// Messages: `metadata.user_id`, in which some clients put their session.
+    package var metadataUserID: String?
+    /// Where each message lies in the body, in order.
+    package var messageRanges: [Range<Int>] = []
+    var streamOptions: Range<Int>?
+    var includeUsageValue: Range<Int>?
+
+    package var lastToolResultIDs: [String] { toolResults.map(\.id) }
+
+    /// The most input tokens that the provider can count for the body; nil when only the model's context bounds them.
+    ///
+    /// A token has at least one byte. Not in the body are the provider's own words around it and around tools, and what an image
+    /// stands for (the largest counts about 4,800).
+    package func inputTokenBound(bodyBytes: Int) -> TokenCount? {
+        refersToStoredInput ? nil : bodyBytes + (hasTools ? 2_048 : 128) + images * 5_000
+    }
+
+    /// - Throws: `badRequest` that names the field, what it is and what is expected.
+    package static func read(_ body: ByteBuffer, as api: ModelProtocol) throws(AppError) -> RequestSummary {
+        let result: Result<RequestSummary, AppError> = body.withUnsafeReadableBytes { bytes in
+            var reader = RequestReader(bytes, api)
+            do throws(AppError) {
+                return .success(try reader.read())
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+}
