@@ -35,7 +35,7 @@ final class CurlDriver: @unchecked Sendable {
     private var idleHandles: [UnsafeMutableRawPointer] = []
     private var dirty: [Transfer] = []
     private var curlDeadline: ContinuousClock.Instant?
-    /// No transfer's deadline lies before this. Deadlines mostly move away, so it is a bound and not their minimum.
+    /// No transfer's deadline lies before this. Progress moves deadlines away, so it is a bound and not their minimum.
     private var nextSweep: ContinuousClock.Instant?
     private var isStopping = false
 
@@ -274,7 +274,7 @@ final class CurlDriver: @unchecked Sendable {
 
     // MARK: deadlines
 
-    private func expect(_ transfer: Transfer) {
+    func expect(_ transfer: Transfer) {
         guard let deadline = transfer.clock.deadline else { return }
         nextSweep = nextSweep.map { min($0, deadline) } ?? deadline
     }

@@ -49,6 +49,7 @@ package final class Transfer: @unchecked Sendable {
             return false
         case .complete:
             clock.progress(at: driver.now)
+            driver.expect(self)  // the idle limit may lie before that for the first byte
             driver.markDirty(self)
             sink?.head(status: head.status, headers: head.headers)
             return true
