@@ -40,3 +40,8 @@ package enum TokenScope: String, Sendable, Codable, CaseIterable {
     /// Read-only calls of the API.
     case read
 }
+
+extension OrganizationID {
+    /// The organization that the first migration makes.
+    package static let `default` = OrganizationID("00000000-0000-7000-8000-000000000001")!
+}

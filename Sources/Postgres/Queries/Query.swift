@@ -33,6 +33,8 @@ package struct Query: Sendable, ExpressibleByStringInterpolation {
 
         package mutating func appendLiteral(_ literal: String) { query.sql += literal }
         package mutating func appendInterpolation(_ value: some PostgresEncodable) { query.bind(value) }
+        /// Without it the compiler takes an optional value for a mistake: here nil is NULL.
+        package mutating func appendInterpolation<Value: PostgresEncodable>(_ value: Value?) { query.bind(value) }
         package mutating func appendInterpolation(unsafeSQL text: String) { query.sql += text }
         package mutating func appendInterpolation(_ other: Query) { query.append(other) }
     }

@@ -53,7 +53,8 @@ struct ConfigurationOption: Sendable {
             into.tlsKey = value
             return value.isEmpty ? "a file" : nil
         },
-        .init(name: "keys-file", placeholder: "FILE", help: "Key ring: one '<key id> <64 hex digits>' a line, the first encrypts.") {
+        .init(name: "keys-file", placeholder: "FILE", help: "Key ring: one '<key id> <64 hex digits>' a line, the first encrypts.")
+        {
             value, into in
             into.keysFile = value
             return value.isEmpty ? "a file" : nil
@@ -78,7 +79,8 @@ struct ConfigurationOption: Sendable {
             into.logFormat = format
             return nil
         },
-        .init(name: "log-level", placeholder: "LEVEL", help: "trace, debug, info, notice, warning, error or critical.") { value, into in
+        .init(name: "log-level", placeholder: "LEVEL", help: "trace, debug, info, notice, warning, error or critical.") {
+            value, into in
             guard let level = Logger.Level(rawValue: value) else {
                 return Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
             }
@@ -107,7 +109,9 @@ struct ConfigurationOption: Sendable {
             into.allowedPrivateHosts = value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces).lowercased() }
             return nil
         },
-        .init(name: "notifications", placeholder: "on|off", help: "LISTEN/NOTIFY between replicas; off: polling alone (default on).") {
+        .init(
+            name: "notifications", placeholder: "on|off", help: "LISTEN/NOTIFY between replicas; off: polling alone (default on)."
+        ) {
             value, into in
             guard let on = Bool(configured: value) else { return "on or off" }
             into.notifications = on

@@ -1,0 +1,21 @@
+/// The paths of the API, relative to the access URL.
+public enum APIPaths {
+    public static let base = "/api/v2"
+    public static let users = base + "/users"
+    public static let firstUser = users + "/first"
+    public static let login = users + "/login"
+    public static let logout = users + "/logout"
+    public static let me = users + "/me"
+    public static let tokens = base + "/tokens"
+    public static let files = base + "/files"
+    public static let tasks = base + "/tasks"
+    public static let workspaces = base + "/workspaces"
+    public static let providers = base + "/ai/providers"
+    public static let models = base + "/ai/models"
+    public static let modelPolicies = base + "/ai/model-policies"
+    public static let interceptions = base + "/ai-gateway/interceptions"
+    public static let sessions = base + "/ai-gateway/sessions"
+    public static let usage = base + "/ai-gateway/usage"
+    public static let audit = base + "/audit"
+    public static let buildInfo = base + "/buildinfo"
+}
