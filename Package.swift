@@ -124,7 +124,8 @@ let package = Package(
         .testTarget(name: "DemoModelTests", dependencies: ["DemoModel", "HTTPTransport"], swiftSettings: settings),
         .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "AgentLoopTests", dependencies: ["AgentLoop", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"], swiftSettings: settings),
         .testTarget(
             name: "WorkspacesTests", dependencies: ["Workspaces", "AgentProtocol", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "ServerTests", dependencies: ["Server", "API", "HTTPTransport", "TestSupport"], swiftSettings: settings),
