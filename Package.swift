@@ -41,6 +41,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(name: "CShims"),
+        .target(name: "CAgent"),
 
         // Build tool: files of the repository as Swift string literals
         .executableTarget(name: "embed-files", swiftSettings: settings),
@@ -59,6 +60,12 @@ let package = Package(
             name: "AgentProtocol",
             dependencies: [
                 nio, nioPosix, nioHTTP2, concurrencyHelpers, .product(name: "NIOHPACK", package: "swift-nio-http2"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "AgentRuntime",
+            dependencies: [
+                "AgentProtocol", "CAgent", nio, nioPosix, concurrencyHelpers, .product(name: "NIOHPACK", package: "swift-nio-http2"),
             ],
             swiftSettings: settings),
         .target(name: "Schema", dependencies: ["Postgres"], swiftSettings: settings, plugins: [embedFiles]),
@@ -80,7 +87,7 @@ let package = Package(
             name: "Workspaces",
             dependencies: [
                 "Core", "Postgres", "AgentProtocol", "Provisioning", nio, nioPosix, nioHTTP2, concurrencyHelpers, log, lifecycle,
-                crypto,
+                crypto, .product(name: "NIOHPACK", package: "swift-nio-http2"),
             ],
             swiftSettings: settings),
 
@@ -108,7 +115,7 @@ let package = Package(
             name: "slipway-server", dependencies: ["Server", "DemoModel", argumentParser], swiftSettings: settings),
         .executableTarget(
             name: "slipway-agent",
-            dependencies: ["AgentProtocol", "CShims", nio, nioPosix, nioHTTP2, concurrencyHelpers], swiftSettings: settings),
+            dependencies: ["AgentRuntime", nio, nioPosix], swiftSettings: settings),
 
         // Tests
         .target(

@@ -1,0 +1,63 @@
+import Glibc
+
+/// The ring files of commands: named by the call's number, kept within bounds, gone with their sandbox.
+struct OutputStore: Sendable {
+    let directory: String
+
+    /// - Parameter fresh: A new sandbox: what an earlier one wrote goes.
+    init(directory: String, fresh: Bool) throws {
+        self.directory = directory
+        guard mkdir(directory, 0o700) == 0 || errno == EEXIST else { throw SystemError.last }
+        if fresh { for name in try names() { unlink(directory + "/" + name) } }
+    }
+
+    func path(_ number: UInt64) -> String { "\(directory)/\(number).ring" }
+
+    /// The new, empty file of a call that has not begun.
+    func create(_ number: UInt64) throws -> Int32 {
+        let descriptor = open(path(number), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw SystemError.last }
+        return descriptor
+    }
+
+    /// A file with the given content that no longer has a name; positioned at its beginning.
+    func input(_ number: UInt64, _ bytes: some Collection<UInt8>) throws -> Int32 {
+        let path = "\(directory)/\(number).in"
+        let writer = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard writer >= 0 else { throw SystemError.last }
+        defer {
+            close(writer)
+            unlink(path)
+        }
+        try writeAll(writer, bytes)
+        let reader = open(path, O_RDONLY | O_CLOEXEC)
+        guard reader >= 0 else { throw SystemError.last }
+        return reader
+    }
+
+    func remove(_ number: UInt64) { unlink(path(number)) }
+
+    /// What a file takes on the disk.
+    func bytesOnDisk(_ number: UInt64) -> Int64 {
+        var info = stat()
+        return stat(path(number), &info) == 0 ? Int64(info.st_blocks) * 512 : 0
+    }
+
+    func freeBytes() -> Int64 {
+        var info = statvfs()
+        return statvfs(directory, &info) == 0 ? Int64(info.f_bavail) * Int64(info.f_frsize) : 0
+    }
+
+    private func names() throws -> [String] {
+        guard let stream = opendir(directory) else { throw SystemError.last }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+}

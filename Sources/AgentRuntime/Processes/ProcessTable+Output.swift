@@ -1,0 +1,85 @@
+import AgentProtocol
+import FoundationEssentials
+import Glibc
+import NIOCore
+
+extension ProcessTable {
+    static let mostOutput = 1 << 20
+
+    /// Reads output; waits if there is none yet.
+    func output(
+        _ id: String, from position: OutputPosition, limit: Int, wait: OutputWait, until deadline: NIODeadline, pool: BlockingPool
+    ) async throws -> ProcessOutput {
+        let first = try status(id)
+        let number = state.withLockedValue { $0.ledger[id]?.number } ?? 0
+        let cursor: Int64? =
+            switch position {
+            case .cursor(let cursor): cursor
+            case .tail: nil
+            }
+        if let cursor, cursor < 0 { throw AgentFailure(.badRequest, "cursor: expected 0 or more") }
+        if let cursor, cursor > first.outputBytes, !first.state.isRunning {
+            throw AgentFailure(.badRequest, "cursor: expected at most \(first.outputBytes), the end of the output")
+        }
+        await self.wait(number, after: cursor ?? 0, for: wait, until: deadline)
+        try Task.checkCancellation()
+        // The status first: what an ended process wrote is all there when its end is told.
+        let status = try status(id)
+        return try await pool.run { try self.read(number, status, position, limit: min(limit, Self.mostOutput)) }
+    }
+
+    private func wait(_ number: UInt64, after cursor: Int64, for wait: OutputWait, until deadline: NIODeadline) async {
+        while NIODeadline.now() < deadline, !Task.isCancelled {
+            guard let live = state.withLockedValue({ $0.live[number] }) else { return }
+            let bell = wait == .output ? live.changed : live.turned
+            let generation = bell.generation
+            let isDue = state.withLockedValue { state -> Bool in
+                guard let live = state.live[number], let entry = state.ledger.entries[number] else { return true }
+                return entry.result != nil || (wait == .output && live.outputBytes > cursor)
+            }
+            if isDue { return }
+            await bell.wait(after: generation, until: deadline)
+        }
+    }
+
+    private func read(_ number: UInt64, _ status: ProcessStatus, _ position: OutputPosition, limit: Int) throws -> ProcessOutput {
+        var cursor: Int64?
+        var tail: Int64?
+        switch position {
+        case .cursor(let place): cursor = place
+        case .tail(let count): tail = max(0, min(count, Int64(limit)))
+        }
+        var status = status
+        do {
+            let piece = try RingFile.read(outputs.path(number), cursor: cursor, tail: tail, limit: limit)
+            status.outputBytes = max(status.outputBytes, piece.total)
+            return ProcessOutput(
+                status: status, data: piece.data, cursor: piece.start + Int64(piece.data.count),
+                truncatedBefore: cursor.map { max(0, piece.start - $0) } ?? 0)
+        } catch {
+            // Nothing was ever written, or it is no longer kept.
+            let end = status.state.isRunning ? cursor ?? 0 : status.outputBytes
+            return ProcessOutput(status: status, data: Data(), cursor: end, truncatedBefore: cursor.map { max(0, end - $0) } ?? 0)
+        }
+    }
+
+    func signal(_ id: String, _ request: ProcessSignal) async throws {
+        guard (0...64).contains(request.signal) else { throw AgentFailure(.badRequest, "signal: expected a number from 0 to 64") }
+        try adopt(request.fence)
+        let status = try status(id)
+        let number = state.withLockedValue { $0.ledger[id]?.number } ?? 0
+        let ended = AgentFailure(.notFound, "Process '\(id)' has ended, and nothing of it is left to signal.")
+        guard status.state.isRunning || status.outputOpen else { throw ended }
+        let scope: UInt32 =
+            switch request.target {
+            case .leader: 0
+            case .group: 1
+            case .session: 2
+            }
+        switch try await zone.signal(Self.zoneID(number), request.signal, scope: scope) {
+        case 0: return
+        case ESRCH, ENOENT: throw ended
+        case let error: throw AgentFailure(.denied, "Process '\(id)' cannot be signalled: \(SystemError(error).text).")
+        }
+    }
+}
