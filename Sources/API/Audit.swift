@@ -1,0 +1,124 @@
+import Foundation
+
+public struct AuditEntry: Codable, Sendable, Equatable {
+    public var chain: String
+    public var n: Int64
+    public var kind: String
+    public var subject: String
+    public var digest: String
+    public var at: Date
+
+    public init(chain: String, n: Int64, kind: String, subject: String, digest: String, at: Date) {
+        self.chain = chain
+        self.n = n
+        self.kind = kind
+        self.subject = subject
+        self.digest = digest
+        self.at = at
+    }
+}
+
+public struct AuditEntryList: Codable, Sendable, Equatable {
+    public var entries: [AuditEntry]
+    public var after: String?
+
+    public init(entries: [AuditEntry], after: String? = nil) {
+        self.entries = entries
+        self.after = after
+    }
+}
+
+/// A signed statement of where all chains stood.
+public struct AuditCheckpoint: Codable, Sendable, Equatable {
+    public var number: Int64
+    public var at: Date
+    public var entries: Int64
+    public var digest: String
+    public var signature: String
+    public var publicKey: String
+    public var heads: [AuditChainHead]
+
+    public init(
+        number: Int64, at: Date, entries: Int64, digest: String, signature: String, publicKey: String, heads: [AuditChainHead]
+    ) {
+        self.number = number
+        self.at = at
+        self.entries = entries
+        self.digest = digest
+        self.signature = signature
+        self.publicKey = publicKey
+        self.heads = heads
+    }
+}
+
+public struct AuditChainHead: Codable, Sendable, Equatable {
+    public var chain: String
+    public var n: Int64
+    public var digest: String
+
+    public init(chain: String, n: Int64, digest: String) {
+        self.chain = chain
+        self.n = n
+        self.digest = digest
+    }
+}
+
+public struct AuditCheckpointList: Codable, Sendable, Equatable {
+    public var checkpoints: [AuditCheckpoint]
+    public var after: String?
+
+    public init(checkpoints: [AuditCheckpoint], after: String? = nil) {
+        self.checkpoints = checkpoints
+        self.after = after
+    }
+}
+
+/// One thing that is not as it was recorded.
+public struct AuditProblem: Codable, Sendable, Equatable {
+    public var kind: String
+    public var chain: String?
+    public var n: Int64?
+    public var subject: String?
+    public var message: String
+
+    public init(kind: String, chain: String? = nil, n: Int64? = nil, subject: String? = nil, message: String) {
+        self.kind = kind
+        self.chain = chain
+        self.n = n
+        self.subject = subject
+        self.message = message
+    }
+}
+
+/// `POST /api/v2/audit/verify`, with exported checkpoints as the anchor, or none.
+public struct VerifyAuditRequest: Codable, Sendable, Equatable {
+    public var anchor: [AuditCheckpoint]?
+
+    public init(anchor: [AuditCheckpoint]? = nil) {
+        self.anchor = anchor
+    }
+}
+
+public struct AuditVerification: Codable, Sendable, Equatable {
+    public var ok: Bool
+    public var entries: Int64
+    public var chains: [AuditChainHead]
+    public var checkpoints: Int64
+    public var lastCheckpoint: AuditCheckpoint?
+    public var problems: [AuditProblem]
+    /// How many are not listed.
+    public var moreProblems: Int
+
+    public init(
+        ok: Bool, entries: Int64, chains: [AuditChainHead], checkpoints: Int64, lastCheckpoint: AuditCheckpoint? = nil,
+        problems: [AuditProblem], moreProblems: Int
+    ) {
+        self.ok = ok
+        self.entries = entries
+        self.chains = chains
+        self.checkpoints = checkpoints
+        self.lastCheckpoint = lastCheckpoint
+        self.problems = problems
+        self.moreProblems = moreProblems
+    }
+}

@@ -1,0 +1,229 @@
+import Foundation
+
+/// The tokens of a call, told apart as they are priced; the input classes do not overlap.
+public struct TokenUsage: Codable, Sendable, Equatable {
+    public var inputTokens: Int
+    public var cacheReadInputTokens: Int
+    public var cacheWriteInputTokens: Int
+    public var outputTokens: Int
+    public var reasoningTokens: Int
+
+    public init(inputTokens: Int, cacheReadInputTokens: Int, cacheWriteInputTokens: Int, outputTokens: Int, reasoningTokens: Int) {
+        self.inputTokens = inputTokens
+        self.cacheReadInputTokens = cacheReadInputTokens
+        self.cacheWriteInputTokens = cacheWriteInputTokens
+        self.outputTokens = outputTokens
+        self.reasoningTokens = reasoningTokens
+    }
+}
+
+public struct ToolUsage: Codable, Sendable, Equatable {
+    public var id: String
+    public var tool: String
+    /// JSON as the model wrote it.
+    public var input: String
+    /// What a later call of the conversation told the model.
+    public var result: String?
+    public var isError: Bool?
+
+    public init(id: String, tool: String, input: String, result: String? = nil, isError: Bool? = nil) {
+        self.id = id
+        self.tool = tool
+        self.input = input
+        self.result = result
+        self.isError = isError
+    }
+}
+
+public struct LedgerRow: Codable, Sendable, Equatable {
+    public var attempt: Int
+    /// `final`, `estimated` or `unknown`.
+    public var state: String
+    public var usage: TokenUsage
+    public var costNanoDollars: Int64
+    public var holdNanoDollars: Int64
+    public var overrunNanoDollars: Int64
+    public var priceID: String
+    public var settledAt: Date
+
+    public init(
+        attempt: Int, state: String, usage: TokenUsage, costNanoDollars: Int64, holdNanoDollars: Int64, overrunNanoDollars: Int64,
+        priceID: String, settledAt: Date
+    ) {
+        self.attempt = attempt
+        self.state = state
+        self.usage = usage
+        self.costNanoDollars = costNanoDollars
+        self.holdNanoDollars = holdNanoDollars
+        self.overrunNanoDollars = overrunNanoDollars
+        self.priceID = priceID
+        self.settledAt = settledAt
+    }
+}
+
+/// One model call.
+public struct Interception: Codable, Sendable, Equatable {
+    public var id: String
+    public var initiatorID: String
+    public var initiator: String
+    public var sessionID: String
+    public var threadRootID: String?
+    public var threadParentID: String?
+    public var taskID: String?
+    public var taskStep: Int?
+    public var provider: String
+    public var providerName: String
+    public var model: String
+    public var client: String
+    /// The rule that let it pass or refused it.
+    public var policy: String
+    public var credentialHint: String?
+    /// `open`, `completed`, `failed`, `cut`, `client_left`, `refused` or `unknown`.
+    public var status: String
+    public var httpStatus: Int?
+    public var error: String?
+    public var stopReason: String?
+    public var streamed: Bool
+    public var prompt: String?
+    public var usage: TokenUsage?
+    public var costNanoDollars: Int64?
+    public var startedAt: Date
+    public var endedAt: Date?
+    /// In the list of one only, as is all that follows.
+    public var answer: String?
+    public var thoughts: String?
+    public var toolUsages: [ToolUsage]?
+    public var ledger: [LedgerRow]?
+
+    public init(
+        id: String, initiatorID: String, initiator: String, sessionID: String, threadRootID: String? = nil,
+        threadParentID: String? = nil, taskID: String? = nil, taskStep: Int? = nil, provider: String, providerName: String,
+        model: String, client: String, policy: String, credentialHint: String? = nil, status: String, httpStatus: Int? = nil,
+        error: String? = nil, stopReason: String? = nil, streamed: Bool, prompt: String? = nil, usage: TokenUsage? = nil,
+        costNanoDollars: Int64? = nil, startedAt: Date, endedAt: Date? = nil, answer: String? = nil, thoughts: String? = nil,
+        toolUsages: [ToolUsage]? = nil, ledger: [LedgerRow]? = nil
+    ) {
+        self.id = id
+        self.initiatorID = initiatorID
+        self.initiator = initiator
+        self.sessionID = sessionID
+        self.threadRootID = threadRootID
+        self.threadParentID = threadParentID
+        self.taskID = taskID
+        self.taskStep = taskStep
+        self.provider = provider
+        self.providerName = providerName
+        self.model = model
+        self.client = client
+        self.policy = policy
+        self.credentialHint = credentialHint
+        self.status = status
+        self.httpStatus = httpStatus
+        self.error = error
+        self.stopReason = stopReason
+        self.streamed = streamed
+        self.prompt = prompt
+        self.usage = usage
+        self.costNanoDollars = costNanoDollars
+        self.startedAt = startedAt
+        self.endedAt = endedAt
+        self.answer = answer
+        self.thoughts = thoughts
+        self.toolUsages = toolUsages
+        self.ledger = ledger
+    }
+}
+
+public struct InterceptionList: Codable, Sendable, Equatable {
+    public var interceptions: [Interception]
+    public var after: String?
+
+    public init(interceptions: [Interception], after: String? = nil) {
+        self.interceptions = interceptions
+        self.after = after
+    }
+}
+
+/// Calls that belong together: those of one client session, or of one conversation.
+public struct AISession: Codable, Sendable, Equatable {
+    public var id: String
+    public var initiatorID: String
+    public var initiator: String
+    public var client: String
+    public var providers: [String]
+    public var models: [String]
+    /// The first one.
+    public var prompt: String?
+    public var interceptions: Int
+    public var usage: TokenUsage
+    public var costNanoDollars: Int64
+    public var startedAt: Date
+    public var endedAt: Date?
+
+    public init(
+        id: String, initiatorID: String, initiator: String, client: String, providers: [String], models: [String],
+        prompt: String? = nil, interceptions: Int, usage: TokenUsage, costNanoDollars: Int64, startedAt: Date, endedAt: Date? = nil
+    ) {
+        self.id = id
+        self.initiatorID = initiatorID
+        self.initiator = initiator
+        self.client = client
+        self.providers = providers
+        self.models = models
+        self.prompt = prompt
+        self.interceptions = interceptions
+        self.usage = usage
+        self.costNanoDollars = costNanoDollars
+        self.startedAt = startedAt
+        self.endedAt = endedAt
+    }
+}
+
+public struct AISessionList: Codable, Sendable, Equatable {
+    public var sessions: [AISession]
+    public var after: String?
+
+    public init(sessions: [AISession], after: String? = nil) {
+        self.sessions = sessions
+        self.after = after
+    }
+}
+
+/// `GET /api/v2/ai-gateway/usage`: spend of a month by user, provider and model.
+public struct UsageRow: Codable, Sendable, Equatable {
+    public var userID: String
+    public var username: String
+    public var provider: String
+    public var model: String
+    public var calls: Int
+    public var usage: TokenUsage
+    public var costNanoDollars: Int64
+
+    public init(
+        userID: String, username: String, provider: String, model: String, calls: Int, usage: TokenUsage, costNanoDollars: Int64
+    ) {
+        self.userID = userID
+        self.username = username
+        self.provider = provider
+        self.model = model
+        self.calls = calls
+        self.usage = usage
+        self.costNanoDollars = costNanoDollars
+    }
+}
+
+public struct UsageReport: Codable, Sendable, Equatable {
+    /// E.g. `2026-11`, UTC.
+    public var period: String
+    public var rows: [UsageRow]
+    public var costNanoDollars: Int64
+    /// One's own.
+    public var budget: AIBudget?
+
+    public init(period: String, rows: [UsageRow], costNanoDollars: Int64, budget: AIBudget? = nil) {
+        self.period = period
+        self.rows = rows
+        self.costNanoDollars = costNanoDollars
+        self.budget = budget
+    }
+}

@@ -1,0 +1,221 @@
+import Foundation
+
+/// A provider of models. Its key is never returned.
+public struct AIProvider: Codable, Sendable, Equatable {
+    public var id: String
+    /// The part of the path after `/api/v2/ai-gateway/`.
+    public var name: String
+    public var displayName: String
+    /// `anthropic` or `openai`.
+    public var type: String
+    public var baseURL: String
+    public var enabled: Bool
+    /// Loopback and private addresses are refused without it.
+    public var allowPrivate: Bool
+    public var keyHints: [String]
+    public var scripted: Bool
+    public var createdAt: Date
+
+    public init(
+        id: String, name: String, displayName: String, type: String, baseURL: String, enabled: Bool, allowPrivate: Bool,
+        keyHints: [String], scripted: Bool, createdAt: Date
+    ) {
+        self.id = id
+        self.name = name
+        self.displayName = displayName
+        self.type = type
+        self.baseURL = baseURL
+        self.enabled = enabled
+        self.allowPrivate = allowPrivate
+        self.keyHints = keyHints
+        self.scripted = scripted
+        self.createdAt = createdAt
+    }
+}
+
+public struct AIProviderList: Codable, Sendable, Equatable {
+    public var providers: [AIProvider]
+
+    public init(providers: [AIProvider]) {
+        self.providers = providers
+    }
+}
+
+/// `POST /api/v2/ai/providers`.
+public struct CreateAIProviderRequest: Codable, Sendable, Equatable {
+    public var name: String
+    public var displayName: String?
+    public var type: String
+    /// Default: the provider's public address.
+    public var baseURL: String?
+    public var apiKey: String?
+    public var allowPrivate: Bool?
+
+    public init(
+        name: String, displayName: String? = nil, type: String, baseURL: String? = nil, apiKey: String? = nil,
+        allowPrivate: Bool? = nil
+    ) {
+        self.name = name
+        self.displayName = displayName
+        self.type = type
+        self.baseURL = baseURL
+        self.apiKey = apiKey
+        self.allowPrivate = allowPrivate
+    }
+}
+
+/// `PATCH /api/v2/ai/providers/{provider}`: what is absent stays.
+public struct UpdateAIProviderRequest: Codable, Sendable, Equatable {
+    public var displayName: String?
+    public var baseURL: String?
+    public var apiKey: String?
+    public var enabled: Bool?
+    public var allowPrivate: Bool?
+
+    public init(
+        displayName: String? = nil, baseURL: String? = nil, apiKey: String? = nil, enabled: Bool? = nil, allowPrivate: Bool? = nil
+    ) {
+        self.displayName = displayName
+        self.baseURL = baseURL
+        self.apiKey = apiKey
+        self.enabled = enabled
+        self.allowPrivate = allowPrivate
+    }
+}
+
+/// A model with a price in force; only those may be called.
+public struct AIModel: Codable, Sendable, Equatable {
+    public var provider: String
+    public var model: String
+    public var type: String
+    /// Millionths of a US dollar per million tokens.
+    public var inputPerMillion: Int64
+    public var outputPerMillion: Int64
+    public var cacheReadPerMillion: Int64
+    public var cacheWritePerMillion: Int64
+    /// `book` or `custom`.
+    public var source: String
+
+    public init(
+        provider: String, model: String, type: String, inputPerMillion: Int64, outputPerMillion: Int64, cacheReadPerMillion: Int64,
+        cacheWritePerMillion: Int64, source: String
+    ) {
+        self.provider = provider
+        self.model = model
+        self.type = type
+        self.inputPerMillion = inputPerMillion
+        self.outputPerMillion = outputPerMillion
+        self.cacheReadPerMillion = cacheReadPerMillion
+        self.cacheWritePerMillion = cacheWritePerMillion
+        self.source = source
+    }
+}
+
+public struct AIModelList: Codable, Sendable, Equatable {
+    public var models: [AIModel]
+
+    public init(models: [AIModel]) {
+        self.models = models
+    }
+}
+
+/// `POST /api/v2/ai/models`: a price of one's own, from now on.
+public struct SetModelPriceRequest: Codable, Sendable, Equatable {
+    /// `anthropic` or `openai`.
+    public var type: String
+    public var model: String
+    public var inputPerMillion: Int64
+    public var outputPerMillion: Int64
+    public var cacheReadPerMillion: Int64?
+    public var cacheWritePerMillion: Int64?
+
+    public init(
+        type: String, model: String, inputPerMillion: Int64, outputPerMillion: Int64, cacheReadPerMillion: Int64? = nil,
+        cacheWritePerMillion: Int64? = nil
+    ) {
+        self.type = type
+        self.model = model
+        self.inputPerMillion = inputPerMillion
+        self.outputPerMillion = outputPerMillion
+        self.cacheReadPerMillion = cacheReadPerMillion
+        self.cacheWritePerMillion = cacheWritePerMillion
+    }
+}
+
+/// Who may use which models. Without any policy everybody may use all of them.
+public struct ModelPolicy: Codable, Sendable, Equatable {
+    public var id: String
+    public var name: String
+    /// `<provider>/<model>`, where `*` stands for any characters.
+    public var models: [String]
+    public var roles: [String]
+    public var userIDs: [String]
+    public var createdAt: Date
+
+    public init(id: String, name: String, models: [String], roles: [String], userIDs: [String], createdAt: Date) {
+        self.id = id
+        self.name = name
+        self.models = models
+        self.roles = roles
+        self.userIDs = userIDs
+        self.createdAt = createdAt
+    }
+}
+
+public struct ModelPolicyList: Codable, Sendable, Equatable {
+    public var policies: [ModelPolicy]
+
+    public init(policies: [ModelPolicy]) {
+        self.policies = policies
+    }
+}
+
+/// `POST /api/v2/ai/model-policies`.
+public struct CreateModelPolicyRequest: Codable, Sendable, Equatable {
+    public var name: String
+    public var models: [String]
+    public var roles: [String]?
+    /// User names or ids.
+    public var users: [String]?
+
+    public init(name: String, models: [String], roles: [String]? = nil, users: [String]? = nil) {
+        self.name = name
+        self.models = models
+        self.roles = roles
+        self.users = users
+    }
+}
+
+/// `GET /api/v2/users/{user}/ai/budget`: this month's, UTC.
+public struct AIBudget: Codable, Sendable, Equatable {
+    public var userID: String
+    public var username: String
+    /// E.g. `2026-11`.
+    public var period: String
+    /// Absent: no cap.
+    public var capNanoDollars: Int64?
+    public var spentNanoDollars: Int64
+    public var heldNanoDollars: Int64
+
+    public init(
+        userID: String, username: String, period: String, capNanoDollars: Int64? = nil, spentNanoDollars: Int64,
+        heldNanoDollars: Int64
+    ) {
+        self.userID = userID
+        self.username = username
+        self.period = period
+        self.capNanoDollars = capNanoDollars
+        self.spentNanoDollars = spentNanoDollars
+        self.heldNanoDollars = heldNanoDollars
+    }
+}
+
+/// `PUT /api/v2/users/{user}/ai/budget`.
+public struct SetAIBudgetRequest: Codable, Sendable, Equatable {
+    /// Absent removes the cap.
+    public var capNanoDollars: Int64?
+
+    public init(capNanoDollars: Int64? = nil) {
+        self.capNanoDollars = capNanoDollars
+    }
+}
