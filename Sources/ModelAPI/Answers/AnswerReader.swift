@@ -96,7 +96,10 @@ package struct AnswerReader: Sendable {
     package mutating func finish(onDelta: ((AnswerDelta) -> Void)?) {
         if isStreamed {
             if let piece = parser.lastPiece(), let joined = piece.joined {
-                joined.withUnsafeBytes { event($0, onDelta) }
+                // Without its blank line it may be cut anywhere: all of it counts, or nothing.
+                joined.withUnsafeBytes { data in
+                    if Self.isDone(data) || JSONCursor.isObject(data) { event(data, onDelta) }
+                }
             }
             // Servers that end without [DONE]: a finish_reason and an orderly end of the body are an end.
             if api == .chatCompletions, stopReason != nil, error == nil { isComplete = true }
@@ -124,7 +127,7 @@ package struct AnswerReader: Sendable {
             switch api {
             case .messages: try messagesEvent(&cursor, onDelta)
             case .chatCompletions:
-                if data.elementsEqual("[DONE]".utf8) {
+                if Self.isDone(data) {
                     isComplete = error == nil
                     return
                 }
@@ -134,6 +137,8 @@ package struct AnswerReader: Sendable {
             unreadableEvents += 1
         }
     }
+
+    private static func isDone(_ data: UnsafeRawBufferPointer) -> Bool { data.elementsEqual("[DONE]".utf8) }
 
     private mutating func plain(_ bytes: UnsafeRawBufferPointer, _ onDelta: ((AnswerDelta) -> Void)?) {
         var cursor = JSONCursor(bytes)

@@ -1,107 +1,115 @@
+import Core
 import NIOCore
 
-/// Takes out of a Chat Completions stream the usage chunk that the gateway asked for and the client did not; every other byte
+/// Takes out of a Chat Completions stream the usage chunk that the gateway asked for and the client did not; every other event
 /// passes unchanged. An event that is not complete waits for its end, as only then is known what it is.
 package struct UsageChunkFilter: Sendable {
     /// An event longer than this is no usage chunk and passes as it comes.
     static let longest = 64 << 10
 
+    private var parser = SSEParser(limit: SSEParser.defaultLimit, keepsNames: false)
     private var held = ByteBuffer()
-    /// In the middle of an event that is too long to be one.
+    /// In the middle of an event that is too long to be held.
     private var passes = false
+    /// Found it, or the stream cannot be read: from here on everything passes.
     private var isDone = false
 
     package init() {}
 
     package mutating func filter(_ bytes: ByteBuffer) -> ByteBuffer {
-        if isDone { return bytes }
-        var input = bytes
-        if held.readableBytes > 0 {
-            held.writeImmutableBuffer(bytes)
-            input = held
+        if isDone { return releasing(bytes) }
+        var cut: Range<Int>?
+        do throws(AppError) {
+            cut = try bytes.withUnsafeReadableBytes { chunk in
+                Result { () throws(AppError) in try usageChunk(in: chunk) }
+            }.get()
+        } catch {
+            isDone = true
+            return releasing(bytes)
+        }
+        if let cut {
+            isDone = true
+            // An event that began in an earlier chunk is held whole; one that did not has nothing of it held.
+            var output = cut.lowerBound == 0 ? ByteBuffer() : held
             held = ByteBuffer()
+            if let head = bytes.getSlice(at: bytes.readerIndex, length: cut.lowerBound) { output.writeImmutableBuffer(head) }
+            let tail = bytes.readableBytes - cut.upperBound
+            if let rest = bytes.getSlice(at: bytes.readerIndex + cut.upperBound, length: tail) { output.writeImmutableBuffer(rest) }
+            return output
         }
-        var output = ByteBuffer()
-        var start = 0
-        input.withUnsafeReadableBytes { chunk in
-            while let end = Self.endOfEvent(in: chunk, from: start) {
-                if passes {
-                    passes = false
-                } else if Self.isUsageChunk(UnsafeRawBufferPointer(rebasing: chunk[start..<end])) {
-                    isDone = true
-                    if start > 0 { output.writeBytes(chunk[..<start]) }
-                    output.writeBytes(chunk[end...])
-                    start = chunk.count
-                    return
-                }
-                start = end
-            }
+        let open = parser.bytesSinceBoundary
+        if open < bytes.readableBytes { passes = false }
+        if open > Self.longest { passes = true }
+        if passes || open == 0 { return releasing(bytes) }
+        if open >= bytes.readableBytes {
+            // The whole chunk belongs to the event that is held.
+            held.writeImmutableBuffer(bytes)
+            return ByteBuffer()
         }
-        if isDone { return output }
-        let rest = input.readableBytes - start
-        if rest > Self.longest { passes = true }
-        if passes || rest == 0 { return input }
-        held = input.getSlice(at: input.readerIndex + start, length: rest) ?? ByteBuffer()
-        return input.getSlice(at: input.readerIndex, length: start) ?? ByteBuffer()
+        let split = bytes.readableBytes - open
+        let output = releasing(bytes.getSlice(at: bytes.readerIndex, length: split) ?? ByteBuffer())
+        held = bytes.getSlice(at: bytes.readerIndex + split, length: open) ?? ByteBuffer()
+        return output
     }
 
     /// What was held back when the stream ended.
     package mutating func finish() -> ByteBuffer {
-        defer { held = ByteBuffer() }
-        return held
+        isDone = true
+        return releasing(ByteBuffer())
     }
 
-    /// Behind the blank line that ends the event, in any line ending.
-    private static func endOfEvent(in chunk: UnsafeRawBufferPointer, from start: Int) -> Int? {
-        var position = start
-        while position < chunk.count {
-            let rest = UnsafeRawBufferPointer(rebasing: chunk[position...])
-            guard let feed = lineEnd(in: rest) else { return nil }
-            let line = position + feed.start
-            let next = position + feed.end
-            // A CR at the very end may be half of a CRLF.
-            if line == position, next <= chunk.count {
-                return next
-            }
-            position = next
+    private mutating func releasing(_ bytes: ByteBuffer) -> ByteBuffer {
+        if held.readableBytes == 0 { return bytes }
+        var output = held
+        held = ByteBuffer()
+        output.writeImmutableBuffer(bytes)
+        return output
+    }
+
+    /// Where the usage chunk lies in the chunk; from 0 when it began in an earlier one.
+    private mutating func usageChunk(in chunk: UnsafeRawBufferPointer) throws(AppError) -> Range<Int>? {
+        var start = 0
+        var position = 0
+        while let piece = try parser.next(in: chunk, at: &position) {
+            let isUsage =
+                if let joined = piece.joined {
+                    joined.withUnsafeBytes { Self.isUsageChunk($0) }
+                } else {
+                    Self.isUsageChunk(UnsafeRawBufferPointer(rebasing: chunk[piece.range]))
+                }
+            // Of an event that passes already nothing can be taken back.
+            if isUsage, !(passes && start == 0) { return start..<position }
+            start = position
         }
         return nil
     }
 
-    private static func lineEnd(in bytes: UnsafeRawBufferPointer) -> (start: Int, end: Int)? {
-        guard let start = bytes.firstIndex(where: { $0 == 0x0A || $0 == 0x0D }) else { return nil }
-        let isPair = bytes[start] == 0x0D && start + 1 < bytes.count && bytes[start + 1] == 0x0A
-        return (start, start + (isPair ? 2 : 1))
-    }
-
     /// `choices` is an empty array and `usage` an object.
-    private static func isUsageChunk(_ event: UnsafeRawBufferPointer) -> Bool {
-        var parser = SSEParser(limit: longest, keepsNames: false)
-        var position = 0
-        guard let piece = try? parser.next(in: event, at: &position) else { return false }
-        return piece.data(in: event).withUnsafeBytes { data in
-            var cursor = JSONCursor(data)
-            var isEmpty = false
-            var hasUsage = false
-            do throws(JSONFailure) {
-                guard cursor.peek() == UInt8(ascii: "{") else { return false }
-                var walk = try cursor.enterObject()
-                while let key = try cursor.nextKey(&walk) {
-                    if key.equals("choices") {
-                        let range = try cursor.range()
-                        isEmpty = data[range.lowerBound] == UInt8(ascii: "[") && range.count <= 4
-                            && data[range].allSatisfy { $0 <= 0x20 || $0 == 0x5B || $0 == 0x5D }
-                    } else if key.equals("usage") {
-                        hasUsage = cursor.peek() == UInt8(ascii: "{")
-                        try cursor.skipValue()
-                    } else {
+    private static func isUsageChunk(_ data: UnsafeRawBufferPointer) -> Bool {
+        var cursor = JSONCursor(data)
+        var isEmpty = false
+        var hasUsage = false
+        do throws(JSONFailure) {
+            guard cursor.peek() == UInt8(ascii: "{") else { return false }
+            var walk = try cursor.enterObject()
+            while let key = try cursor.nextKey(&walk) {
+                if key.equals("choices"), cursor.peek() == UInt8(ascii: "[") {
+                    var elements = try cursor.enterArray()
+                    isEmpty = true
+                    while try cursor.nextElement(&elements) {
+                        isEmpty = false
                         try cursor.skipValue()
                     }
+                } else if key.equals("usage") {
+                    hasUsage = cursor.peek() == UInt8(ascii: "{")
+                    try cursor.skipValue()
+                } else {
+                    try cursor.skipValue()
                 }
-            } catch {
-                return false
             }
-            return isEmpty && hasUsage
+        } catch {
+            return false
         }
+        return isEmpty && hasUsage
     }
 }
