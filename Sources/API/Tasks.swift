@@ -143,44 +143,73 @@ public struct CreateTaskRequest: Codable, Sendable, Equatable {
     }
 }
 
-/// One committed event. Which fields are set depends on `kind`.
+/// One committed event. Which fields are set depends on `kind`: `message_queued`, `user_message`, `workspace_ready`, `step_started`,
+/// `thinking`, `text`, `tool_call`, `tool_result`, `cost`, `remark`, `step_failed`, `context_pruned`, `waiting`, `paused`, `resumed`,
+/// `interrupt_requested`, `interrupted`, `committed`, `completed`, `failed`.
 public struct TaskEvent: Codable, Sendable, Equatable {
     public var sequence: Int64
     public var kind: String
     public var at: Date
     public var step: Int?
+    public var attempt: Int?
     /// Who wrote a message.
     public var from: String?
     public var text: String?
-    public var callID: String?
+    public var model: String?
+    public var interceptionID: String?
+    /// Number of the tool call within the task: a result has its call's.
+    public var call: Int?
     public var tool: String?
     /// JSON as the model wrote it.
     public var arguments: String?
-    public var output: String?
     public var isError: Bool?
+    public var exitCode: Int?
+    public var milliseconds: Int?
+    public var bytes: Int?
     public var reason: String?
+    public var until: Date?
     public var costNanoDollars: Int64?
+    public var totalCostNanoDollars: Int64?
+    public var workspaceID: String?
+    public var branch: String?
     public var commit: String?
+    public var changedFiles: Int?
+    public var additions: Int?
+    public var deletions: Int?
 
     public init(
-        sequence: Int64, kind: String, at: Date, step: Int? = nil, from: String? = nil, text: String? = nil, callID: String? = nil,
-        tool: String? = nil, arguments: String? = nil, output: String? = nil, isError: Bool? = nil, reason: String? = nil,
-        costNanoDollars: Int64? = nil, commit: String? = nil
+        sequence: Int64, kind: String, at: Date, step: Int? = nil, attempt: Int? = nil, from: String? = nil, text: String? = nil,
+        model: String? = nil, interceptionID: String? = nil, call: Int? = nil, tool: String? = nil, arguments: String? = nil,
+        isError: Bool? = nil, exitCode: Int? = nil, milliseconds: Int? = nil, bytes: Int? = nil, reason: String? = nil,
+        until: Date? = nil, costNanoDollars: Int64? = nil, totalCostNanoDollars: Int64? = nil, workspaceID: String? = nil,
+        branch: String? = nil, commit: String? = nil, changedFiles: Int? = nil, additions: Int? = nil, deletions: Int? = nil
     ) {
         self.sequence = sequence
         self.kind = kind
         self.at = at
         self.step = step
+        self.attempt = attempt
         self.from = from
         self.text = text
-        self.callID = callID
+        self.model = model
+        self.interceptionID = interceptionID
+        self.call = call
         self.tool = tool
         self.arguments = arguments
-        self.output = output
         self.isError = isError
+        self.exitCode = exitCode
+        self.milliseconds = milliseconds
+        self.bytes = bytes
         self.reason = reason
+        self.until = until
         self.costNanoDollars = costNanoDollars
+        self.totalCostNanoDollars = totalCostNanoDollars
+        self.workspaceID = workspaceID
+        self.branch = branch
         self.commit = commit
+        self.changedFiles = changedFiles
+        self.additions = additions
+        self.deletions = deletions
     }
 }
 
