@@ -1,5 +1,5 @@
 import AgentProtocol
-import Glibc
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// File work as the agent asks for it: through a worker, and for writes through the journal.
@@ -46,27 +46,46 @@ struct FileCalls: Sendable {
     func write<Chunks: AsyncSequence & Sendable>(
         _ path: String, call: String, fence: Fence, contents: Chunks
     ) async throws -> FileWritten where Chunks.Element == ByteBuffer {
-        guard CallID.isValid(call) else { throw AgentFailure(.badRequest, "call: expected 1 to 128 of A-Z a-z 0-9 . _ : @ / -") }
-        guard CallID.isValid(fence.scope) else { throw ProcessTable.badScope }
-        return try await workers.withWorker { link in
-            try await pool.run { try link.ask(WorkerRequest(operation: .write, path: path)) }
-            var digest = Digest()
-            digest.add(path)
-            for try await chunk in contents {
-                digest.add(chunk.readableBytesView)
-                var rest = chunk
+        let isTaken = NIOLockedValueBox(false)
+        do {
+            guard CallID.isValid(call) else { throw AgentFailure(.badRequest, "call: expected 1 to 128 of A-Z a-z 0-9 . _ : @ / -") }
+            guard CallID.isValid(fence.scope) else { throw ProcessTable.badScope }
+            return try await workers.withWorker { link in
+                isTaken.withLockedValue { $0 = true }
+                let digest = try await upload(path, contents, to: link)
+                // Not structured: once journaled it is carried through, even if whoever asked goes away. Awaited here all the same.
+                return try await Task { try await self.place(link, call: call, fence: fence, digest: digest) }.value
+            }
+        } catch {
+            // A body that nobody reads would keep its sender from ever hearing the answer.
+            if !isTaken.withLockedValue({ $0 }) { for try await _ in contents {} }
+            throw error
+        }
+    }
+
+    /// Hands all of it to the worker, which then holds the prepared file. Takes the whole body even if the worker fails.
+    private func upload<Chunks: AsyncSequence & Sendable>(
+        _ path: String, _ contents: Chunks, to link: WorkerLink
+    ) async throws -> UInt64 where Chunks.Element == ByteBuffer {
+        var digest = Digest()
+        digest.add(path)
+        var failure: (any Error)?
+        do { try await pool.run { try link.ask(WorkerRequest(operation: .write, path: path)) } } catch { failure = error }
+        for try await chunk in contents where failure == nil {
+            digest.add(chunk.readableBytesView)
+            var rest = chunk
+            do {
                 while let piece = rest.readSlice(length: min(rest.readableBytes, WorkerFrame.chunk)), piece.readableBytes > 0 {
                     try await pool.run { try link.socket.send(.data, piece) }
                 }
-            }
-            _ = try await pool.run {
-                try link.socket.send(.end)
-                return try link.expect(.result)
-            }
-            let value = digest.value
-            // Not structured: once journaled it is carried through, even if whoever asked goes away. Awaited here all the same.
-            return try await Task { try await self.place(link, call: call, fence: fence, digest: value) }.value
+            } catch { failure = error }
         }
+        if let failure { throw failure }
+        _ = try await pool.run {
+            try link.socket.send(.end)
+            return try link.expect(.result)
+        }
+        return digest.value
     }
 
     private func place(_ link: WorkerLink, call: String, fence: Fence, digest: UInt64) async throws -> FileWritten {
