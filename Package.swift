@@ -14,6 +14,7 @@ let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let embedFiles: Target.PluginUsage = .plugin(name: "EmbedFiles")
@@ -104,7 +105,7 @@ let package = Package(
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Mustache", package: "swift-mustache"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
-                nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto, yams,
+                nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto, yams, unixSignals,
             ],
             swiftSettings: settings, plugins: [embedFiles]),
 

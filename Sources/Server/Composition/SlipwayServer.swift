@@ -1,0 +1,58 @@
+import Core
+import Foundation
+import Logging
+import NIOConcurrencyHelpers
+
+/// A server process from its start to its end: what `slipway-server` runs.
+package enum SlipwayServer {
+    /// - Returns: the exit status: 0 after an ordered end, 1 when the start or a part failed.
+    package static func main(_ configuration: Configuration) async -> Int32 {
+        LineLogHandler.bootstrap(format: configuration.logFormat, level: configuration.logLevel)
+        let logger = Logger(label: "slipway")
+        signal(SIGPIPE, SIG_IGN)
+        let signals = Signals(logger: logger)
+        await signals.trap()
+        let lifecycle = Lifecycle(
+            plan: .slipway(drainDelay: configuration.drainDelay, grace: configuration.grace), logger: logger)
+        signals.onSecond { lifecycle.hurry() }
+
+        // Awaited below; a signal during the start cancels it.
+        let start = Task { try await Startup(configuration: configuration, lifecycle: lifecycle, logger: logger).run() }
+        signals.onFirst { start.cancel() }
+        var status: Int32 = 0
+        do {
+            try await start.value
+            await withFirst({ await signals.first() }, { await lifecycle.failed() })
+            if let failure = lifecycle.failure {
+                logger.critical("\(explanation(failure))")
+                status = 1
+            }
+        } catch is CancellationError {
+            logger.notice("Stopped during the start.")
+        } catch {
+            logger.critical("\(explanation(error))")
+            status = 1
+        }
+        await lifecycle.close()
+        return status
+    }
+
+    /// One sentence for whoever started the server, the cause after it.
+    private static func explanation(_ error: any Error) -> String {
+        guard let error = error as? AppError else { return "\(error)" }
+        return error.message + (error.detail.map { " [\($0)]" } ?? "") + (error.cause.map { " (\($0))" } ?? "")
+    }
+
+    /// Returns when either has; the other is left behind, for the process ends soon.
+    private static func withFirst(_ a: @escaping @Sendable () async -> Void, _ b: @escaping @Sendable () async -> Void) async {
+        let (ends, end) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
+        for wait in [a, b] {
+            Task {
+                await wait()
+                end.yield()
+            }
+        }
+        var iterator = ends.makeAsyncIterator()
+        await iterator.next()
+    }
+}

@@ -1,0 +1,109 @@
+import Core
+import Foundation
+import Hummingbird
+import Logging
+import Postgres
+import Schema
+
+/// The composition root: starts the parts one after the other and tells the lifecycle how each is closed.
+struct Startup: Sendable {
+    let configuration: Configuration
+    let lifecycle: Lifecycle
+    let logger: Logger
+
+    func run() async throws {
+        let begin = ContinuousClock.now
+        try prepareDataDirectory()
+        let readiness = Readiness()
+        let metrics = Metrics()
+        let pool = try await openDatabase()
+        let ring = try KeyRingSource.load(configuration)
+        try await KeyRingSource.check(ring, pool)
+
+        let replica = try await Replica.register(
+            pool, internalURL: configuration.effectiveAccessURL, host: try HostID.load(configuration.dataDirectory), logger: logger)
+        lifecycle.run(.heartbeat, stop: { await replica.leave() }) { await replica.run() }
+        readiness.require { replica.silence > .seconds(5) ? "the database does not answer" : nil }
+
+        let snapshot = CredentialSnapshot(pool: pool, logger: logger)
+        try await snapshot.load()
+        lifecycle.run(.settings) { await snapshot.run() }
+        let passwords = Passwords()
+        lifecycle.started(.settings) { await passwords.close() }
+        let users = UserService(pool: pool, passwords: passwords, logger: logger)
+        let authenticator = Authenticator(
+            snapshot: snapshot, users: users,
+            cookie: SessionCookie(isSecure: configuration.effectiveAccessURL.hasPrefix("https:")),
+            accessURL: configuration.effectiveAccessURL)
+
+        let router = Router(context: SlipwayContext.self)
+        router.add(middleware: RequestMiddleware(metrics: metrics, trustedProxies: configuration.trustedProxies, logger: logger))
+        let table = RouteTable(router: router, authenticator: authenticator)
+        let tokens = TokenService(pool: pool)
+        HealthRoutes(readiness: readiness, metrics: metrics).register(on: table)
+        UserRoutes(users: users, tokens: tokens, authenticator: authenticator).register(on: table)
+        TokenRoutes(tokens: tokens).register(on: table)
+        FileRoutes(files: FileStore(pool: pool)).register(on: table)
+
+        try Task.checkCancellation()
+        let listener = try Listener(configuration: configuration, router: router, logger: logger)
+        lifecycle.started(.connections) { await listener.close() }
+        let port = try await listener.start()
+        lifecycle.started(.listener) { listener.stopAccepting() }
+        lifecycle.started(.readiness) {
+            readiness.drain()
+            if configuration.drainDelay > .zero { try? await Task.sleep(for: configuration.drainDelay) }
+        }
+        readiness.started()
+        try await announce(port: port, users: users, took: begin.duration(to: .now))
+    }
+
+    private func prepareDataDirectory() throws {
+        let path = configuration.dataDirectory
+        do {
+            // Others may pass through: the embedded database runs as a user of its own. What must be private is so by itself.
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+        } catch {
+            throw AppError(
+                .unavailable, "The data directory \(path) cannot be made; choose another with --data-dir.", field: "data-dir",
+                cause: error)
+        }
+    }
+
+    private func openDatabase() async throws -> PostgresPool {
+        var url = configuration.postgresURL
+        if url == nil {
+            let cluster = try await EmbeddedPostgres.start(dataDirectory: configuration.dataDirectory + "/postgres", logger: logger)
+            lifecycle.started(.cluster) { await cluster.stop() }
+            url = cluster.connectionURL
+        }
+        try Task.checkCancellation()
+        let pool = PostgresPool(
+            configuration: PostgresConfiguration(url: url ?? Secret(""), maxConnections: configuration.postgresConnections),
+            logger: logger)
+        lifecycle.started(.pool) { await pool.close() }
+        do {
+            try await Migrator(pool: pool).migrate(Schema.migrations)
+        } catch let error as PostgresError {
+            throw AppError(.unavailable, "The database cannot be used: \(error.message).", field: "postgres-url", cause: error)
+        }
+        return pool
+    }
+
+    private func announce(port: Int, users: UserService, took: Duration) async throws {
+        var shown = configuration
+        shown.listen.port = port
+        logger.notice("Slipway \(SlipwayVersion.current) is ready at \(shown.effectiveAccessURL) after \(took.milliseconds) ms.")
+        if configuration.isExposedWithoutTLS {
+            logger.warning(
+                "Listening on \(configuration.listen) without TLS: tokens and passwords cross the network in clear. Use --tls-cert and --tls-key, or a proxy."
+            )
+        }
+        if let code = try await users.makeSetupCode() {
+            logger.notice(
+                "There is no user yet. Create the first one at \(shown.effectiveAccessURL)/ with the one-time set-up code \(code.reveal())"
+            )
+        }
+    }
+}

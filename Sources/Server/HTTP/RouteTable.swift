@@ -1,0 +1,105 @@
+import Core
+import HTTPTypes
+import Hummingbird
+
+/// Where every route is registered: each names its action, and the permission table decides before the handler runs.
+package final class RouteTable {
+    package struct Entry: Sendable {
+        package var method: String
+        package var path: String
+        package var action: Action
+    }
+
+    private let router: Router<SlipwayContext>
+    private let authenticator: Authenticator
+    package private(set) var entries: [Entry] = []
+
+    package init(router: Router<SlipwayContext>, authenticator: Authenticator) {
+        self.router = router
+        self.authenticator = authenticator
+    }
+
+    /// A route for who has logged in, by token or in a browser.
+    package func on(
+        _ method: HTTPRequest.Method, _ path: String, _ action: Action,
+        _ handle: @escaping @Sendable (Call) async throws -> Response
+    ) {
+        precondition(action.rule != .anyone, "\(path): the action \(action) is open to anyone; register it with open(…)")
+        let authenticator = authenticator
+        add(method, path, action) { incoming in
+            let principal = try await authenticator.principal(of: incoming.request)
+            return try await handle(Self.admit(incoming, principal, action))
+        }
+    }
+
+    /// A route that also strangers may call.
+    package func open(
+        _ method: HTTPRequest.Method, _ path: String, _ action: Action,
+        _ handle: @escaping @Sendable (Incoming) async throws -> Response
+    ) {
+        precondition(action.rule == .anyone, "\(path): the action \(action) is not open to anyone; register it with on(…)")
+        add(method, path, action, handle)
+    }
+
+    /// A route for API tokens alone, whose errors have the shape that its callers expect.
+    package func door(
+        _ method: HTTPRequest.Method, _ path: String, _ action: Action,
+        refuse: @escaping @Sendable (AppError, Incoming) -> Response,
+        _ handle: @escaping @Sendable (Call) async throws -> Response
+    ) {
+        let authenticator = authenticator
+        add(method, path, action) { incoming in
+            do {
+                let principal = try await authenticator.principalByToken(of: incoming.request)
+                return try await handle(Self.admit(incoming, principal, action))
+            } catch let error as AppError {
+                return refuse(error, incoming)
+            }
+        }
+    }
+
+    /// A page: strangers are sent to `/login` and come back afterwards; errors are shown by `failed`.
+    package func page(
+        _ method: HTTPRequest.Method, _ path: String, _ action: Action,
+        failed: @escaping @Sendable (AppError, Incoming, Principal?) throws -> Response,
+        _ handle: @escaping @Sendable (Call) async throws -> Response
+    ) {
+        let authenticator = authenticator
+        add(method, path, action) { incoming in
+            var principal: Principal?
+            do {
+                principal = try await authenticator.sessionPrincipal(of: incoming.request)
+                guard let principal else {
+                    let target = incoming.request.method == .get ? incoming.request.uri.description : "/"
+                    let next = target.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+                    return Response(status: .seeOther, headers: [.location: "/login?next=\(next)"])
+                }
+                return try await handle(Self.admit(incoming, principal, action))
+            } catch {
+                let error = AppError(anything: error)
+                incoming.context.note(error)
+                return try failed(error, incoming, principal)
+            }
+        }
+    }
+
+    private static func admit(_ incoming: Incoming, _ principal: Principal, _ action: Action) throws -> Call {
+        let reach = principal.reach(of: action)
+        guard reach > .none else {
+            let roles = principal.roles.map(\.rawValue).sorted().joined(separator: ", ")
+            let scope = principal.scope == .all ? "" : ", with a token of scope '\(principal.scope.rawValue)'"
+            throw AppError(.forbidden, "'\(principal.username)' (\(roles)\(scope)) may not do this (\(action.rawValue)).")
+        }
+        return Call(incoming: incoming, principal: principal, reach: reach)
+    }
+
+    private func add(
+        _ method: HTTPRequest.Method, _ path: String, _ action: Action,
+        _ handle: @escaping @Sendable (Incoming) async throws -> Response
+    ) {
+        entries.append(Entry(method: method.rawValue, path: path, action: action))
+        router.on(RouterPath(path), method: method) { request, context in
+            try await handle(Incoming(request: request, context: context))
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import Logging
+import NIOConcurrencyHelpers
+import Foundation
+import Glibc
+import UnixSignals
+
+/// SIGTERM, SIGINT and SIGHUP: the first ends the server in order, the second cuts short what can be, the third exits at once.
+final class Signals: Sendable {
+    private struct State {
+        var count = 0
+        var waiting: [CheckedContinuation<Void, Never>] = []
+        var onFirst: [@Sendable () -> Void] = []
+        var onSecond: [@Sendable () -> Void] = []
+    }
+
+    private let state = NIOLockedValueBox(State())
+    private let logger: Logger
+
+    init(logger: Logger) { self.logger = logger }
+
+    /// From here on no signal kills the process by itself.
+    func trap() async {
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
+        // Lives as long as the process.
+        Task.detached { [self] in
+            for await signal in signals { received("\(signal)") }
+        }
+    }
+
+    private func received(_ name: String) {
+        let (count, waiting, actions) = state.withLockedValue { state in
+            state.count += 1
+            defer { state.waiting = [] }
+            return (state.count, state.waiting, state.count == 1 ? state.onFirst : state.count == 2 ? state.onSecond : [])
+        }
+        switch count {
+        case 1: logger.notice("\(name): shutting down in order. Again: cancels builds; a third time: exits at once.")
+        case 2: logger.warning("\(name) again: what can be cut short is.")
+        default:
+            logger.error("\(name) for the third time: exiting at once.")
+            exit(immediately: 130)
+        }
+        for action in actions { action() }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Returns at the first signal.
+    func first() async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLockedValue { state in
+                if state.count == 0 { state.waiting.append(continuation) }
+                return state.count > 0
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    func onFirst(_ action: @escaping @Sendable () -> Void) {
+        let isOver = state.withLockedValue { state in
+            state.onFirst.append(action)
+            return state.count > 0
+        }
+        if isOver { action() }
+    }
+
+    func onSecond(_ action: @escaping @Sendable () -> Void) { state.withLockedValue { $0.onSecond.append(action) } }
+}
+
+/// Without `atexit` functions or flushing: something may be stuck in just these.
+private func exit(immediately status: Int32) -> Never { Glibc._exit(status) }
