@@ -3,6 +3,7 @@
 #include "child.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -145,6 +146,14 @@ bool command_pump(struct command *command) {
     return false;
 }
 
+// All that the command itself wrote comes before the news of its end. Bounded: a child it left behind may write for ever.
+static void drain(struct command *command) {
+    int waiting;
+    for (int i = 0; i < 32 && command->output >= 0 && ioctl(command->output, FIONREAD, &waiting) == 0 && waiting > 0; i++)
+        command_pump(command);
+    if (command->output >= 0) command_pump(command);   // perhaps its end
+}
+
 void commands_reap(void) {
     int status;
     struct rusage used;
@@ -159,8 +168,15 @@ void commands_reap(void) {
                 + (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
             command->peak = (uint64_t)used.ru_maxrss;
             command->tell_status = true;
+            drain(command);
         }
     }
+}
+
+void commands_kill(void) {
+    uint32_t reached;
+    for (int i = 0; i < COMMANDS; i++)
+        if (commands[i].used) command_signal(&commands[i], SIGKILL, SCOPE_SESSION, &reached);
 }
 
 int command_forget(struct command *command) {

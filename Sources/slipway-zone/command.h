@@ -43,6 +43,8 @@ struct started command_start(const uint8_t *id, const struct start *start);
 bool command_pump(struct command *command);
 // Takes note of every child that ended.
 void commands_reap(void);
+// Ends every command with all its jobs.
+void commands_kill(void);
 int command_forget(struct command *command);
 // Returns 0 or an error number; `reached` counts what got the signal.
 int command_signal(const struct command *command, uint32_t signal, enum signal_scope scope, uint32_t *reached);

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -51,9 +52,18 @@ static void watch_new_output(void) {
     }
 }
 
-int main(void) {
+// The agent's end is closed: in a sandbox everything ends with the zone, outside of one it has to be ended.
+static int leave(bool direct) {
+    if (direct) commands_kill();
+    return 0;
+}
+
+// --direct: outside a sandbox, for tests of the agent's protocol. There is no wall then.
+int main(int count_of_arguments, char **arguments) {
+    bool direct = count_of_arguments == 2 && !strcmp(arguments[1], "--direct");
     prctl(PR_SET_DUMPABLE, 0);
-    if (!filtered()) { errno = EPERM; give_up("no seccomp filter is in force"); }
+    if (direct) prctl(PR_SET_CHILD_SUBREAPER, 1);
+    else if (!filtered()) { errno = EPERM; give_up("no seccomp filter is in force"); }
     fcntl(WIRE_FD, F_SETFD, FD_CLOEXEC);
     commands_init();
     loop = epoll_create1(EPOLL_CLOEXEC);
@@ -69,8 +79,8 @@ int main(void) {
             unsigned word = ready[i].data.u32;
             if (word == SIGNALS) drain(children), commands_reap();
             else if (word < COMMANDS) { if (commands[word].output >= 0) command_pump(&commands[word]); }
-            else if (ready[i].events & EPOLLIN && !replies_waiting()) { if (!request_read(WIRE_FD)) return 0; }
-            else if (ready[i].events & EPOLLHUP) return 0;   // the keeper is gone, and with it the sandbox
+            else if (ready[i].events & EPOLLIN && !replies_waiting()) { if (!request_read(WIRE_FD)) return leave(direct); }
+            else if (ready[i].events & EPOLLHUP) return leave(direct);   // the keeper is gone, and with it the sandbox
         }
         watch_new_output();
         // While replies wait for room no request is read: whoever asks and never listens waits for himself alone.
