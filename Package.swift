@@ -66,7 +66,8 @@ let package = Package(
         .target(
             name: "AgentRuntime",
             dependencies: [
-                "AgentProtocol", "CAgent", nio, nioPosix, concurrencyHelpers, .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                "AgentProtocol", "CAgent", nio, nioPosix, concurrencyHelpers,
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
             ],
             swiftSettings: settings),
         .target(name: "Schema", dependencies: ["Postgres"], swiftSettings: settings, plugins: [embedFiles]),
@@ -110,7 +111,11 @@ let package = Package(
             swiftSettings: settings, plugins: [embedFiles]),
 
         .executableTarget(
-            name: "slipway", dependencies: ["API", "Core", "HTTPTransport", argumentParser, nio],
+            name: "slipway",
+            dependencies: [
+                "API", "Core", "HTTPTransport", argumentParser, log, nio,
+                .product(name: "NIOFoundationCompat", package: "swift-nio"),
+            ],
             swiftSettings: settings),
         .executableTarget(
             name: "slipway-server", dependencies: ["Server", "DemoModel", argumentParser], swiftSettings: settings),
@@ -133,7 +138,8 @@ let package = Package(
         .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "AgentLoopTests", dependencies: ["AgentLoop", "TestSupport"], swiftSettings: settings),
         .testTarget(
-            name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"], swiftSettings: settings),
+            name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"],
+            swiftSettings: settings),
         .testTarget(
             name: "WorkspacesTests", dependencies: ["Workspaces", "AgentProtocol", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "ServerTests", dependencies: ["Server", "API", "HTTPTransport", "TestSupport"], swiftSettings: settings),

@@ -1,0 +1,111 @@
+import API
+import Core
+import Foundation
+import HTTPTransport
+import Logging
+import NIOCore
+import NIOFoundationCompat
+
+/// Calls of the server's API: JSON in, JSON out, errors as `Failure`.
+struct APIClient: Sendable {
+    let url: String
+    let token: String?
+    private let transport: HTTPTransport
+
+    init(url: String, token: String?) throws {
+        var url = url
+        while url.hasSuffix("/") { url.removeLast() }
+        guard url.hasPrefix("http://") || url.hasPrefix("https://"), URL(string: url)?.host != nil else {
+            throw Failure(
+                .failed, "'\(url)' is no address of a server.",
+                hint: "It looks like http://127.0.0.1:7990 or https://slipway.example.com.")
+        }
+        self.url = url
+        self.token = token
+        transport = HTTPTransport(logger: Logger(label: "slipway", factory: { _ in SwiftLogNoOpLogHandler() }))
+    }
+
+    // MARK: JSON
+
+    func get<Answer: Decodable>(_ path: String, query: [(String, String?)] = [], wait: Duration = .zero) async throws -> Answer {
+        try decode(try await bytes("GET", path, query: query, timeout: .seconds(60) + wait))
+    }
+
+    func post<Answer: Decodable>(_ path: String, _ body: some Encodable, timeout: Duration = .seconds(120)) async throws -> Answer {
+        try decode(try await bytes("POST", path, body: try encode(body), timeout: timeout))
+    }
+
+    func put<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
+        try decode(try await bytes("PUT", path, body: try encode(body)))
+    }
+
+    func patch<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
+        try decode(try await bytes("PATCH", path, body: try encode(body)))
+    }
+
+    /// A call whose answer does not matter.
+    func send(_ method: String, _ path: String, _ body: (any Encodable)? = nil) async throws {
+        _ = try await bytes(method, path, body: try body.map { try encode($0) }, timeout: .seconds(120))
+    }
+
+    // MARK: Bytes
+
+    func download(_ path: String, limit: Int = 1 << 30) async throws -> Data {
+        Data(buffer: try await bytes("GET", path, timeout: .seconds(600), limit: limit))
+    }
+
+    func upload<Answer: Decodable>(_ path: String, _ data: Data) async throws -> Answer {
+        try decode(
+            try await bytes(
+                "POST", path, body: ByteBuffer(data: data), contentType: "application/octet-stream", timeout: .seconds(600)))
+    }
+
+    private func bytes(
+        _ method: String, _ path: String, query: [(String, String?)] = [], body: ByteBuffer? = nil,
+        contentType: String = "application/json", timeout: Duration = .seconds(60), limit: Int = 64 << 20
+    ) async throws -> ByteBuffer {
+        var headers: [(name: String, value: String)] = [("accept", "application/json"), ("user-agent", "slipway/0.1.0")]
+        if body != nil { headers.append(("content-type", contentType)) }
+        if let token { headers.append(("authorization", "Bearer \(token)")) }
+        let request = HTTPClientRequest(
+            method: method, url: url + path + Self.text(of: query), headers: headers, body: body,
+            timeouts: .init(firstByte: timeout, idle: .seconds(60)), allowPrivateAddresses: true)
+        let response: HTTPClientResponse
+        do {
+            response = try await transport.send(request)
+        } catch let error as AppError where error.source == .upstream || error.code == .unavailable {
+            throw Failure(
+                .unreachable, "No answer from \(url): \(error.message)",
+                hint: "Is the server running there? See 'slipway server --help'.")
+        }
+        let answer = try await response.body.collect(upTo: limit)
+        guard (200..<300).contains(response.status) else {
+            throw Failure(
+                status: response.status, body: try? APICoding.decoder().decode(ErrorResponse.self, from: Data(buffer: answer)))
+        }
+        return answer
+    }
+
+    private func encode(_ value: any Encodable) throws -> ByteBuffer { ByteBuffer(data: try APICoding.encoder().encode(value)) }
+
+    private func decode<Answer: Decodable>(_ bytes: ByteBuffer) throws -> Answer {
+        do {
+            return try APICoding.decoder().decode(Answer.self, from: Data(buffer: bytes))
+        } catch {
+            throw Failure(
+                .failed, "The server's answer was not understood: \(error)", hint: "Are client and server of the same version?")
+        }
+    }
+
+    private static func text(of query: [(String, String?)]) -> String {
+        let set = query.compactMap { name, value in value.map { "\(name)=\(escape($0))" } }
+        return set.isEmpty ? "" : "?" + set.joined(separator: "&")
+    }
+
+    /// For one segment of a path or one value of a query.
+    static func escape(_ text: String) -> String {
+        text.addingPercentEncoding(
+            withAllowedCharacters: CharacterSet(charactersIn: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"))
+            ?? text
+    }
+}

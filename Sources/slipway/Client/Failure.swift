@@ -1,0 +1,59 @@
+import API
+import ArgumentParser
+import Core
+
+/// What the client ends with, and the sentences it says before.
+struct Failure: Error {
+    enum Status: Int32 {
+        case failed = 1
+        case notAllowed = 3
+        case notFound = 4
+        case taskNotCompleted = 5
+        case auditProblems = 6
+        case unreachable = 69
+    }
+
+    var status: Status
+    var message: String
+    /// What to do next.
+    var hint: String?
+
+    init(_ status: Status = .failed, _ message: String, hint: String? = nil) {
+        self.status = status
+        self.message = message
+        self.hint = hint
+    }
+
+    /// An answer of the server that is no success.
+    init(status: Int, body: ErrorResponse?) {
+        var message = body?.message ?? "The server answered with status \(status)."
+        for validation in body?.validations ?? [] { message += "\n  \(validation.field): \(validation.detail)" }
+        if let id = body?.detail, !id.isEmpty, status >= 500 { message += "\n  request \(id)" }
+        switch status {
+        case 401: self.init(.notAllowed, message, hint: "Sign in again with 'slipway login URL'.")
+        case 403: self.init(.notAllowed, message)
+        case 404: self.init(.notFound, message)
+        default: self.init(.failed, message)
+        }
+    }
+
+    /// Says what happened on standard error and gives the code to end with.
+    func report() -> ExitCode {
+        Terminal.error(message)
+        if let hint { Terminal.error(hint, prefix: "") }
+        return ExitCode(status.rawValue)
+    }
+}
+
+/// Runs a command's work and turns what it throws into a sentence and an exit code.
+func reporting(_ work: () async throws -> Void) async throws {
+    do {
+        try await work()
+    } catch let failure as Failure {
+        throw failure.report()
+    } catch let error as AppError {
+        throw Failure(error.code == .unavailable || error.source == .upstream ? .unreachable : .failed, error.message).report()
+    } catch is CancellationError {
+        throw ExitCode(130)
+    }
+}

@@ -1,0 +1,109 @@
+import API
+import ArgumentParser
+import Foundation
+
+struct ProvidersCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "providers", abstract: "The providers of models and their keys.",
+        subcommands: [List.self, Add.self, Key.self, Enable.self, Disable.self, Remove.self], defaultSubcommand: List.self)
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "All providers; keys are never shown.")
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            try await reporting {
+                let list: AIProviderList = try await connection.client().get(APIPaths.providers)
+                try connection.show(list) { list in
+                    var table = Table("name", "type", "address", "keys", "state")
+                    for provider in list.providers {
+                        table.add(
+                            provider.name, provider.type + (provider.scripted ? " (scripted, no AI)" : ""), provider.baseURL,
+                            provider.keyHints.joined(separator: " "), provider.enabled ? "enabled" : "disabled")
+                    }
+                    table.show(ifEmpty: "No providers. Add one: slipway providers add NAME --type anthropic")
+                }
+            }
+        }
+    }
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Add a provider; its key is asked for, or read from standard input, and stored encrypted.")
+        @OptionGroup var connection: Connection
+        @Argument(help: "Name: the part of the path after /api/v2/ai-gateway/.") var name: String
+        @Option(help: "anthropic or openai (also for every server that speaks Chat Completions).") var type: String
+        @Option(help: "Address, e.g. https://api.example.com/v1. Default: the provider's public one.") var baseURL: String?
+        @Flag(help: "Read the key from standard input instead of asking.") var keyStdin = false
+        @Flag(help: "The provider needs no key.") var noKey = false
+        @Flag(help: "Allow a loopback or private address.") var allowPrivate = false
+
+        func run() async throws {
+            try await reporting {
+                let key = noKey ? nil : try ProvidersCommand.readKey(of: name, fromInput: keyStdin)
+                let provider: AIProvider = try await connection.client().post(
+                    APIPaths.providers,
+                    CreateAIProviderRequest(name: name, type: type, baseURL: baseURL, apiKey: key, allowPrivate: allowPrivate))
+                try connection.show(provider) { print("Added \($0.name) (\($0.type)) at \($0.baseURL).") }
+            }
+        }
+    }
+
+    struct Key: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Replace a provider's key.")
+        @OptionGroup var connection: Connection
+        @Argument(help: "Name of the provider.") var name: String
+        @Flag(help: "Read the key from standard input instead of asking.") var keyStdin = false
+
+        func run() async throws {
+            try await ProvidersCommand.update(
+                connection, name, UpdateAIProviderRequest(apiKey: ProvidersCommand.readKey(of: name, fromInput: keyStdin)))
+        }
+    }
+
+    struct Enable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Let calls pass to a provider.")
+        @OptionGroup var connection: Connection
+        @Argument(help: "Name of the provider.") var name: String
+        func run() async throws { try await ProvidersCommand.update(connection, name, UpdateAIProviderRequest(enabled: true)) }
+    }
+
+    struct Disable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Refuse calls to a provider.")
+        @OptionGroup var connection: Connection
+        @Argument(help: "Name of the provider.") var name: String
+        func run() async throws { try await ProvidersCommand.update(connection, name, UpdateAIProviderRequest(enabled: false)) }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Remove a provider and its keys; what was recorded stays.")
+        @OptionGroup var connection: Connection
+        @Argument(help: "Name of the provider.") var name: String
+
+        func run() async throws {
+            try await reporting {
+                try await connection.client().send("DELETE", "\(APIPaths.providers)/\(APIClient.escape(name))")
+                print("Removed \(name).")
+            }
+        }
+    }
+
+    private static func update(
+        _ connection: Connection, _ name: String, _ request: @autoclosure () throws -> UpdateAIProviderRequest
+    ) async throws {
+        try await reporting {
+            let provider: AIProvider = try await connection.client().patch(
+                "\(APIPaths.providers)/\(APIClient.escape(name))", try request())
+            try connection.show(provider) { print("\($0.name): \($0.enabled ? "enabled" : "disabled")") }
+        }
+    }
+
+    private static func readKey(of name: String, fromInput: Bool) throws -> String {
+        let key = fromInput ? readLine(strippingNewline: true) : Terminal.askSecret("Key of \(name): ")
+        guard let key, !key.isEmpty else {
+            throw Failure(
+                .failed, "No key was given.", hint: "Without a terminal, use --key-stdin; for a provider without one, --no-key.")
+        }
+        return key
+    }
+}
