@@ -15,7 +15,7 @@ struct options {
     const char *cgroups;         // usually /sys/fs/cgroup
     char **tools;                // further directories to show, at their own paths; NULL-terminated
     char *tool_path;             // PATH of the workload
-    uid_t first_uid;
+    uid_t first_uid, socket_owner;
 };
 extern struct options options;
 

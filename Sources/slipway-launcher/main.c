@@ -1,6 +1,7 @@
 // slipway-launcher: makes, stops and removes sandboxes for the server, which holds the other end of descriptor 3.
 //
 //   slipway-launcher --base DIR --libexec DIR [--first-uid N] [--cgroups DIR] [--tools DIR:DIR…] [--tool-path PATH]
+//                    [--socket-owner UID]
 //
 // Each request is done by a process of its own, so a slow one holds up none and a failure costs one request.
 #define _GNU_SOURCE
@@ -194,7 +195,7 @@ static char **split(char *list) {
 
 static void read_options(int count, char **arguments) {
     static const struct option known[] = {{"base", 1, NULL, 'b'}, {"libexec", 1, NULL, 'l'}, {"first-uid", 1, NULL, 'u'},
-        {"cgroups", 1, NULL, 'c'}, {"tools", 1, NULL, 't'}, {"tool-path", 1, NULL, 'p'}, {0}};
+        {"cgroups", 1, NULL, 'c'}, {"tools", 1, NULL, 't'}, {"tool-path", 1, NULL, 'p'}, {"socket-owner", 1, NULL, 's'}, {0}};
     const char *base = NULL, *libexec = NULL;
     char *tools = NULL;
     options.tool_path = "/usr/local/bin:/usr/bin:/bin";
@@ -205,11 +206,13 @@ static void read_options(int count, char **arguments) {
         case 'c': options.cgroups = optarg; break;
         case 't': tools = optarg; break;
         case 'p': options.tool_path = optarg; break;
+        case 's': options.socket_owner = (uid_t)strtoul(optarg, NULL, 10); break;
         default: _exit(2);
     }
     errno = EINVAL;
     if (!base || !libexec) fail("--base and --libexec are needed");
     options.root = geteuid() == 0;
+    if (!options.root) options.socket_owner = geteuid();
     options.tools = split(tools);
     options.inner = realpath(text("%s/sandbox", libexec), NULL);
     if (!options.inner) fail(text("%s/sandbox", libexec));

@@ -39,9 +39,7 @@ void base_prepare(const char *path) {
     }
     // On disk a home belongs to 1000:1000; each sandbox sees it as its own workload's, through an idmapped mount.
     bool made = make_only(options.base, "ws", 0711, 0) && make_only(options.base, "skel", 0755, WORKLOAD);
-    // The servers bind their sockets here: theirs if they are not root, so only made, never re-owned.
-    if (mkdirat(options.base, "sock", 0755) && errno != EEXIST) made = false;
-    if (!made) fail(path);
+    if (!made || !make_only(options.base, "sock", 0755, options.socket_owner)) fail(path);
 }
 
 // The owner is written once, whole, before anything else is in the place.

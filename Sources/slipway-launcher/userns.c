@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ int user_namespace(uid_t owner, const char *map) {
 void enter_own_user_namespace(void) {
     uid_t uid = geteuid();
     gid_t gid = getegid();
+    prctl(PR_SET_DUMPABLE, 1);                        // else /proc/self is root's, and the maps cannot be written
     if (unshare(CLONE_NEWUSER)) fail("user namespaces are not allowed to this user");
     if (write_text("/proc/self/setgroups", "deny")) fail("setgroups");
     if (write_text("/proc/self/uid_map", text("%u %u 1", uid, uid))) fail("uid_map");

@@ -1,2 +1,3 @@
 #pragma once
 #include "CShimsSpawn.h"
+#include "processes.h"
