@@ -128,10 +128,16 @@ struct Reading: Equatable {
     @Test func `before the end of an open stream a chat completion is not complete`() throws {
         let text = Recorded.chatStream
         var reader = AnswerReader(.chatCompletions, streamed: true)
-        let beforeUsage = text.range(of: "data: {\"id\":\"chatcmpl-9\",\"object\":\"chat.completion.chunk\",\"created\":1723056123,\"model\":\"gpt-5-mini\",\"choices\":[],")!.lowerBound
+        let beforeUsage = text.range(
+            of:
+                "data: {\"id\":\"chatcmpl-9\",\"object\":\"chat.completion.chunk\",\"created\":1723056123,\"model\":\"gpt-5-mini\",\"choices\":[],"
+        )!.lowerBound
         try reader.feed(ByteBuffer(string: String(text[..<beforeUsage])))
         #expect(reader.stopReason == .toolUse && !reader.isComplete && reader.usage == nil)
-        try reader.feed(ByteBuffer(string: String(text[beforeUsage...].prefix { $0 != "[" }) + "[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n"))
+        try reader.feed(
+            ByteBuffer(
+                string: String(text[beforeUsage...].prefix { $0 != "[" })
+                    + "[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n"))
         #expect(reader.isComplete && reader.usageIsFinal)
     }
 
@@ -141,11 +147,16 @@ struct Reading: Equatable {
         let start = Recorded.messagesStream.range(of: "event: message_delta")!.lowerBound
         let cut = String(Recorded.messagesStream[..<start])
         let reading = try Reading(
-            .messages, cut + "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n")
+            .messages,
+            cut
+                + "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"
+        )
         #expect(reading.error == UpstreamError(type: "overloaded_error", message: "Overloaded"))
         #expect(!reading.isComplete && reading.blocks == Self.messagesBlocks && !reading.usageIsFinal)
         let chat = try Reading(
-            .chatCompletions, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"gone\",\"type\":\"server_error\",\"code\":503}}\n\ndata: [DONE]\n\n")
+            .chatCompletions,
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"gone\",\"type\":\"server_error\",\"code\":503}}\n\ndata: [DONE]\n\n"
+        )
         #expect(chat.error == UpstreamError(type: "server_error", message: "gone", code: "503"))
         #expect(!chat.isComplete)
         let text = try Reading(.chatCompletions, "data: {\"error\":\"out of memory\"}\n\n")
@@ -154,14 +165,18 @@ struct Reading: Equatable {
 
     @Test func `an error body instead of an answer is read as the error it is`() throws {
         let body = #"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"},"request_id":"req_1"}"#
-        #expect(try Reading(.messages, streamed: false, body).error == UpstreamError(type: "rate_limit_error", message: "slow down"))
+        #expect(
+            try Reading(.messages, streamed: false, body).error == UpstreamError(type: "rate_limit_error", message: "slow down"))
         #expect(UpstreamError.read(ByteBuffer(string: body)) == UpstreamError(type: "rate_limit_error", message: "slow down"))
-        let openAI = #"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#
+        let openAI =
+            #"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#
         let expected = UpstreamError(type: "invalid_request_error", message: "too long", code: "context_length_exceeded")
         #expect(UpstreamError.read(ByteBuffer(string: openAI)) == expected)
         #expect(try Reading(.chatCompletions, streamed: false, openAI).error == expected)
         #expect(UpstreamError.read(ByteBuffer(string: #"{"detail":"Not Found"}"#)).message == "Not Found")
-        #expect(UpstreamError.read(ByteBuffer(string: #"{"object":"error","message":"no","type":"BadRequest","code":400}"#)).type == "BadRequest")
+        #expect(
+            UpstreamError.read(ByteBuffer(string: #"{"object":"error","message":"no","type":"BadRequest","code":400}"#)).type
+                == "BadRequest")
         #expect(UpstreamError.read(ByteBuffer(string: "<html>502</html>")).message == "<html>502</html>")
         #expect(UpstreamError.read(ByteBuffer()).message == "The provider gave no reason.")
         #expect(UpstreamError.read(ByteBuffer(string: String(repeating: "x", count: 9000))).message.count == 500)
@@ -204,15 +219,22 @@ struct Reading: Equatable {
         func usage(_ chunk: String) throws -> Usage? { try Reading(.chatCompletions, "data: \(chunk)\n\ndata: [DONE]\n\n").usage }
         let stop = #""choices":[{"index":0,"delta":{},"finish_reason":"stop"}]"#
         #expect(
-            try usage("{\(stop),\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":7,\"prompt_cache_hit_tokens\":64,\"prompt_cache_miss_tokens\":36}}")
+            try usage(
+                "{\(stop),\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":7,\"prompt_cache_hit_tokens\":64,\"prompt_cache_miss_tokens\":36}}"
+            )
                 == Usage(input: 36, cacheRead: 64, output: 7))
         #expect(
-            try usage(#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":10,"completion_tokens":3,"cached_tokens":4}}]}"#)
+            try usage(
+                #"{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":10,"completion_tokens":3,"cached_tokens":4}}]}"#
+            )
                 == Usage(input: 6, cacheRead: 4, output: 3))
-        #expect(try usage("{\(stop),\"x_groq\":{\"id\":\"r\",\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3}}}") == Usage(input: 10, output: 3))
+        #expect(
+            try usage("{\(stop),\"x_groq\":{\"id\":\"r\",\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3}}}")
+                == Usage(input: 10, output: 3))
         let mistral = try Reading(
             .chatCompletions, streamed: false,
-            #"{"choices":[{"index":0,"message":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"t"}]},{"type":"text","text":"hi"}],"tool_calls":null},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"prompt_tokens_details":null}}"#)
+            #"{"choices":[{"index":0,"message":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"t"}]},{"type":"text","text":"hi"}],"tool_calls":null},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"prompt_tokens_details":null}}"#
+        )
         #expect(mistral.blocks == [.thinking(text: "t", signature: nil), .text("hi")])
         #expect(mistral.usage == Usage(input: 9, output: 2) && mistral.isComplete)
     }
@@ -222,7 +244,9 @@ struct Reading: Equatable {
             .chatCompletions, streamed: false,
             #"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":-3,"prompt_tokens_details":{"cached_tokens":1e12}}}"#)
         #expect(odd.usage == Usage(cacheRead: 1_000_000_000, output: 0))
-        let fraction = try Reading(.messages, streamed: false, #"{"usage":{"input_tokens":1.5,"output_tokens":2.0,"cache_read_input_tokens":99999999999999999999999}}"#)
+        let fraction = try Reading(
+            .messages, streamed: false,
+            #"{"usage":{"input_tokens":1.5,"output_tokens":2.0,"cache_read_input_tokens":99999999999999999999999}}"#)
         #expect(fraction.usage == Usage(output: 2))
     }
 
@@ -235,13 +259,26 @@ struct Reading: Equatable {
                 "data: {\"type\":\"message_start\",\"message\":{\"usage\":\(start)}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{},\"usage\":\(delta)}\n\n"
             ).usage
         }
-        let split = #"{"input_tokens":10,"cache_creation_input_tokens":30,"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20},"output_tokens":1}"#
-        #expect(try usage(start: split, delta: #"{"output_tokens":5,"input_tokens":null}"#) == Usage(input: 10, cacheWrite5m: 10, cacheWrite1h: 20, output: 5))
-        #expect(try usage(start: split, delta: #"{"output_tokens":5,"input_tokens":12,"cache_creation_input_tokens":30}"#) == Usage(input: 12, cacheWrite5m: 10, cacheWrite1h: 20, output: 5))
+        let split =
+            #"{"input_tokens":10,"cache_creation_input_tokens":30,"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20},"output_tokens":1}"#
+        #expect(
+            try usage(start: split, delta: #"{"output_tokens":5,"input_tokens":null}"#)
+                == Usage(input: 10, cacheWrite5m: 10, cacheWrite1h: 20, output: 5))
+        #expect(
+            try usage(start: split, delta: #"{"output_tokens":5,"input_tokens":12,"cache_creation_input_tokens":30}"#)
+                == Usage(input: 12, cacheWrite5m: 10, cacheWrite1h: 20, output: 5))
         // What the split does not explain is priced at five minutes and flagged.
-        #expect(try usage(start: split, delta: #"{"output_tokens":5,"cache_creation_input_tokens":40}"#) == Usage(input: 10, cacheWrite5m: 20, cacheWrite1h: 20, output: 5, ttlUnknown: true))
-        #expect(try usage(start: #"{"input_tokens":10,"cache_creation_input_tokens":7,"output_tokens":1}"#, delta: #"{"output_tokens":5}"#) == Usage(input: 10, cacheWrite5m: 7, output: 5, ttlUnknown: true))
-        #expect(try usage(start: #"{"input_tokens":10,"cache_creation_input_tokens":0,"cache_creation":null,"output_tokens":1}"#, delta: #"{"output_tokens":5}"#) == Usage(input: 10, output: 5))
+        #expect(
+            try usage(start: split, delta: #"{"output_tokens":5,"cache_creation_input_tokens":40}"#)
+                == Usage(input: 10, cacheWrite5m: 20, cacheWrite1h: 20, output: 5, ttlUnknown: true))
+        #expect(
+            try usage(
+                start: #"{"input_tokens":10,"cache_creation_input_tokens":7,"output_tokens":1}"#, delta: #"{"output_tokens":5}"#)
+                == Usage(input: 10, cacheWrite5m: 7, output: 5, ttlUnknown: true))
+        #expect(
+            try usage(
+                start: #"{"input_tokens":10,"cache_creation_input_tokens":0,"cache_creation":null,"output_tokens":1}"#,
+                delta: #"{"output_tokens":5}"#) == Usage(input: 10, output: 5))
     }
 
     // MARK: Unknown and hostile
@@ -268,7 +305,10 @@ struct Reading: Equatable {
             """)
         #expect(
             reading.blocks == [
-                .other(json: #"{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"x"},"caller":{"type":"direct"}}"#),
+                .other(
+                    json:
+                        #"{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"x"},"caller":{"type":"direct"}}"#
+                ),
                 .other(json: #"{"type":"web_search_tool_result","content":[{"a":[1, 2]}]}"#), .redactedThinking(data: "EmwK"),
             ])
     }

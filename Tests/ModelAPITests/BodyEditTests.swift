@@ -16,8 +16,14 @@ import Testing
     @Test func `usage is asked for by changing the one field and no other byte`() throws {
         let cases = [
             (#"  {  "model":"m", "stream":true}"#, #"  {"stream_options":{"include_usage":true},  "model":"m", "stream":true}"#),
-            (#"{"model":"m","stream":true,"stream_options":null}"#, #"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#),
-            (#"{"model":"m","stream":true,"stream_options":{ } }"#, #"{"model":"m","stream":true,"stream_options":{"include_usage":true } }"#),
+            (
+                #"{"model":"m","stream":true,"stream_options":null}"#,
+                #"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#
+            ),
+            (
+                #"{"model":"m","stream":true,"stream_options":{ } }"#,
+                #"{"model":"m","stream":true,"stream_options":{"include_usage":true } }"#
+            ),
             (
                 #"{"stream_options":{"include_obfuscation":false},"model":"m","stream":true}"#,
                 #"{"stream_options":{"include_usage":true,"include_obfuscation":false},"model":"m","stream":true}"#
@@ -26,7 +32,10 @@ import Testing
                 #"{"stream_options":{"a":1,"include_usage" : false },"model":"é","stream":true}"#,
                 #"{"stream_options":{"a":1,"include_usage" : true },"model":"é","stream":true}"#
             ),
-            (#"{"stream_options":{"include_usage":null},"model":"m","stream":true}"#, #"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#),
+            (
+                #"{"stream_options":{"include_usage":null},"model":"m","stream":true}"#,
+                #"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#
+            ),
         ]
         for (body, expected) in cases {
             let result = try Self.edited(body)
@@ -37,7 +46,8 @@ import Testing
     }
 
     @Test(arguments: [
-        #"{"model":"m"}"#, #"{"model":"m","stream":false,"stream_options":null}"#, #"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
+        #"{"model":"m"}"#, #"{"model":"m","stream":false,"stream_options":null}"#,
+        #"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
         #"{"model":"m","stream":true,"stream_options":[]}"#, #"{"model":"m","stream":true,"stream_options":"x"}"#,
     ])
     func `a body that needs no edit, or would be refused anyway, stays as it is`(body: String) throws {
@@ -46,11 +56,14 @@ import Testing
 
     // MARK: The filter
 
-    private static let usageEvent = Recorded.chatStream.components(separatedBy: "\n\n").first { $0.contains("\"choices\":[],") }! + "\n\n"
+    private static let usageEvent =
+        Recorded.chatStream.components(separatedBy: "\n\n").first { $0.contains("\"choices\":[],") }! + "\n\n"
 
     @Test(arguments: ["\n", "\r\n", "\r"])
     func `the usage chunk is taken out wherever the stream is cut, and nothing else`(ending: String) throws {
-        func ended(_ text: String) -> [UInt8] { Array(text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: ending).utf8) }
+        func ended(_ text: String) -> [UInt8] {
+            Array(text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: ending).utf8)
+        }
         let bytes = ended(Recorded.chatStream)
         let expected = ended(Recorded.chatStream.replacing(Self.usageEvent, with: ""))
         #expect(expected.count < bytes.count)
@@ -77,8 +90,13 @@ import Testing
     @Test func `streams without the chunk pass byte for byte, whatever they are`() {
         for seed in 0..<500 {
             var random = SeededGenerator(seed: UInt64(seed))
-            let pieces = ["data: ", "{\"choices\":[{}],\"usage\":{}}", "\n", "\n\n", "\r\n", "[DONE]", ":", "{\"choices\":[],\"usage\":null}", "{}"]
-            let bytes = (0..<Int.random(in: 0...60, using: &random)).flatMap { _ in Array(pieces.randomElement(using: &random)!.utf8) }
+            let pieces = [
+                "data: ", "{\"choices\":[{}],\"usage\":{}}", "\n", "\n\n", "\r\n", "[DONE]", ":", "{\"choices\":[],\"usage\":null}",
+                "{}",
+            ]
+            let bytes = (0..<Int.random(in: 0...60, using: &random)).flatMap { _ in
+                Array(pieces.randomElement(using: &random)!.utf8)
+            }
             var filter = UsageChunkFilter()
             var output: [UInt8] = []
             for chunk in bytes.chunks(&random, longest: 30) { output += Array(buffer: filter.filter(chunk)) }
@@ -99,7 +117,9 @@ import Testing
         #expect(filter.filter(piece).readableBytes == 0)
         #expect(filter.filter(piece).readableBytes == 2 * piece.readableBytes)
         #expect(filter.filter(piece).readableBytes == piece.readableBytes)
-        #expect(String(buffer: filter.filter(ByteBuffer(string: "\n\n" + Self.usageEvent + "data: [DONE]\n\n"))) == "\n\ndata: [DONE]\n\n")
+        #expect(
+            String(buffer: filter.filter(ByteBuffer(string: "\n\n" + Self.usageEvent + "data: [DONE]\n\n")))
+                == "\n\ndata: [DONE]\n\n")
     }
 }
 

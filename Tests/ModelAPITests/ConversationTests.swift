@@ -16,7 +16,8 @@ import Testing
     private static let execute = try! ToolSchema(name: "execute", description: "Runs.", inputSchema: #"{"type":"object"}"#)
 
     private static func conversation(_ messages: [Message]) -> Conversation {
-        Conversation(model: "m", system: "You are.", tools: [read, execute], messages: messages, maxOutputTokens: 8000, sessionID: "s")
+        Conversation(
+            model: "m", system: "You are.", tools: [read, execute], messages: messages, maxOutputTokens: 8000, sessionID: "s")
     }
 
     /// A task's conversation: question, answer as recorded, results, second answer, a word of the user.
@@ -95,8 +96,10 @@ import Testing
 
     @Test func `what is sent is read back by the gateway`() throws {
         for api in ModelProtocol.allCases {
-            let results = [Message.user("a"), .assistant([.toolUse(id: "t", name: "execute", inputJSON: "{}", isComplete: true)]),
-                Message(role: .user, content: [.toolResult(id: "t", text: "r", isError: true)])]
+            let results = [
+                Message.user("a"), .assistant([.toolUse(id: "t", name: "execute", inputJSON: "{}", isComplete: true)]),
+                Message(role: .user, content: [.toolResult(id: "t", text: "r", isError: true)]),
+            ]
             let summary = try RequestSummary.read(Self.conversation(results).encode(as: api, stream: true), as: api)
             #expect(summary.model == "m" && summary.stream && summary.maxOutputTokens == 8000 && !summary.refersToStoredInput)
             #expect(summary.toolResults == [.init(id: "t", text: "r", isError: api == .messages)])
@@ -128,7 +131,10 @@ import Testing
     }
 
     @Test func `cache marks stand behind the system prompt and at the user's last two messages`() throws {
-        let messages: [Message] = (0..<6).flatMap { [.user("q\($0)"), .assistant([.text("a\($0)")])] } + [.user("a"), Message(role: .user, content: [.text(" ")])]
+        let messages: [Message] =
+            (0..<6).flatMap { [.user("q\($0)"), .assistant([.text("a\($0)")])] } + [
+                .user("a"), Message(role: .user, content: [.text(" ")]),
+            ]
         let body = String(buffer: Self.conversation(messages).encode(as: .messages, stream: true))
         let mark = #","cache_control":{"type":"ephemeral"}"#
         #expect(body.components(separatedBy: mark).count == 4)
@@ -138,11 +144,14 @@ import Testing
     @Test func `what providers refuse is not sent`() throws {
         let messages: [Message] = [
             .user("go"), .assistant([.text(""), .thinking(text: "from elsewhere", signature: nil)]),
-            Message(role: .user, content: [.text(" \n")]), .assistant([]), Message(role: .user, content: [.toolResult(id: "t", text: "", isError: false)]),
+            Message(role: .user, content: [.text(" \n")]), .assistant([]),
+            Message(role: .user, content: [.toolResult(id: "t", text: "", isError: false)]),
         ]
-        let sent = try #require(try Self.object(Self.conversation(messages).encode(as: .messages, stream: true))["messages"] as? [NSDictionary])
+        let sent = try #require(
+            try Self.object(Self.conversation(messages).encode(as: .messages, stream: true))["messages"] as? [NSDictionary])
         #expect(sent.count == 2 && String(describing: sent).contains("elsewhere") == false)
-        let chat = try #require(try Self.object(Self.conversation(messages).encode(as: .chatCompletions, stream: true))["messages"] as? [NSDictionary])
+        let chat = try #require(
+            try Self.object(Self.conversation(messages).encode(as: .chatCompletions, stream: true))["messages"] as? [NSDictionary])
         #expect(chat.map { $0["role"] as? String } == ["system", "user", "tool"])
     }
 
@@ -157,7 +166,9 @@ import Testing
 
     @Test func `a schema that is no object is refused by the tool's name`() {
         for schema in ["", "[]", "{", #"{"a":1,}"#] {
-            #expect { try ToolSchema(name: "x", description: "", inputSchema: schema) } throws: { ($0 as? AppError)?.message.contains("'x'") == true }
+            #expect { try ToolSchema(name: "x", description: "", inputSchema: schema) } throws: {
+                ($0 as? AppError)?.message.contains("'x'") == true
+            }
         }
     }
 }

@@ -62,19 +62,28 @@ import Testing
         var reader = AnswerReader(.chatCompletions, streamed: true)
         for index in [1, 0] {
             try reader.feed(
-                ByteBuffer(string: #"data: {"id":"c","created":7,"model":"m","choices":[{"index":\#(index),"delta":{"content":"12345678"}}]}"# + "\n\n"))
+                ByteBuffer(
+                    string:
+                        #"data: {"id":"c","created":7,"model":"m","choices":[{"index":\#(index),"delta":{"content":"12345678"}}]}"#
+                        + "\n\n"))
         }
         func finish(_ index: Int) -> String {
             #"data: {"id":"c","object":"chat.completion.chunk","created":7,"model":"m","choices":[{"index":\#(index),"delta":{},"finish_reason":"length"}]}"#
                 + "\n\n"
         }
-        let usage = #"data: {"id":"c","object":"chat.completion.chunk","created":7,"model":"m","choices":[],"usage":{"prompt_tokens":0,"completion_tokens":8,"total_tokens":8}}"# + "\n\n"
+        let usage =
+            #"data: {"id":"c","object":"chat.completion.chunk","created":7,"model":"m","choices":[],"usage":{"prompt_tokens":0,"completion_tokens":8,"total_tokens":8}}"#
+            + "\n\n"
         let comment = ": cut by slipway: x\n\n"
         let done = "data: [DONE]\n\n"
         let generated = reader.estimatedOutput
         #expect(generated >= 4)
         #expect(String(buffer: ErrorShape.cutEnd(reader, reason: "x", requestID: "r")) == comment + finish(0) + finish(1) + done)
-        let expected = comment + finish(0) + finish(1) + usage.replacing("\"completion_tokens\":8,\"total_tokens\":8", with: "\"completion_tokens\":\(generated),\"total_tokens\":\(generated)") + done
+        let expected =
+            comment + finish(0) + finish(1)
+            + usage.replacing(
+                "\"completion_tokens\":8,\"total_tokens\":8",
+                with: "\"completion_tokens\":\(generated),\"total_tokens\":\(generated)") + done
         #expect(String(buffer: ErrorShape.cutEnd(reader, reason: "x", requestID: "r", includeUsage: true)) == expected)
     }
 
@@ -92,7 +101,9 @@ import Testing
         let error = ErrorShape.streamError(api, status: 503, message: "Say \"why\"\nand what to do", requestID: "req_1")
         try reader.feed(error)
         reader.finish()
-        #expect(reader.error == UpstreamError(type: api == .messages ? "api_error" : "server_error", message: "Say \"why\"\nand what to do"))
+        #expect(
+            reader.error
+                == UpstreamError(type: api == .messages ? "api_error" : "server_error", message: "Say \"why\"\nand what to do"))
         #expect(!reader.isComplete && reader.bytesSinceBoundary == 0)
     }
 
@@ -100,11 +111,22 @@ import Testing
         let messages = ErrorShape.body(
             .messages, status: 429, message: "no", requestID: "req_1", retryAfter: .milliseconds(1500), shouldRetry: false)
         #expect(messages.status == 429)
-        #expect(String(buffer: messages.body) == #"{"type":"error","error":{"type":"rate_limit_error","message":"no"},"request_id":"req_1"}"#)
-        #expect(messages.headers.map { "\($0.name): \($0.value)" } == ["content-type: application/json", "request-id: req_1", "retry-after: 2", "x-should-retry: false"])
+        #expect(
+            String(buffer: messages.body)
+                == #"{"type":"error","error":{"type":"rate_limit_error","message":"no"},"request_id":"req_1"}"#)
+        #expect(
+            messages.headers.map { "\($0.name): \($0.value)" } == [
+                "content-type: application/json", "request-id: req_1", "retry-after: 2", "x-should-retry: false",
+            ])
         let chat = ErrorShape.body(.chatCompletions, status: 400, message: "a \"b\"", requestID: "r")
-        #expect(String(buffer: chat.body) == #"{"error":{"message":"a \"b\"","type":"invalid_request_error","param":null,"code":null}}"#)
-        let types = [400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 503: "api_error", 504: "timeout_error", 529: "overloaded_error"]
+        #expect(
+            String(buffer: chat.body) == #"{"error":{"message":"a \"b\"","type":"invalid_request_error","param":null,"code":null}}"#
+        )
+        let types = [
+            400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
+            404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 503: "api_error",
+            504: "timeout_error", 529: "overloaded_error",
+        ]
         for (status, type) in types { #expect(ErrorShape.usualType(.messages, status) == type) }
     }
 

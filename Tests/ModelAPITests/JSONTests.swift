@@ -20,12 +20,16 @@ import Testing
     private static func accepts(_ text: String) -> Bool { accepts(Array(text.utf8)) }
 
     @Test func `what is JSON is accepted and what is not is refused`() {
-        for text in ["0", "-0.5e+10", "1E9", "\"\"", "\"\\\"\"", "null", " [ ] ", "[{},[],{\"a\":[1,2,{\"b\":null}]}]", "{\"\":0}", "true"] {
+        for text in [
+            "0", "-0.5e+10", "1E9", "\"\"", "\"\\\"\"", "null", " [ ] ", "[{},[],{\"a\":[1,2,{\"b\":null}]}]", "{\"\":0}", "true",
+        ] {
             #expect(Self.accepts(text), "\(text)")
         }
         for text in [
-            "", " ", "-", "01", "1.", ".5", "1e", "+1", "nul", "nulll", "tru", "\"", "\"\\", "\"\\\"", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{",
-            "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{,}", "[}", "{]", "[[}]", "[1}", "{\"a\":1]", "1 2", "{} {}", "NaN",
+            "", " ", "-", "01", "1.", ".5", "1e", "+1", "nul", "nulll", "tru", "\"", "\"\\", "\"\\\"", "[", "]", "[1", "[1,",
+            "[1,]", "[,1]", "[1 2]", "{",
+            "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{,}", "[}", "{]", "[[}]", "[1}",
+            "{\"a\":1]", "1 2", "{} {}", "NaN",
         ] {
             #expect(!Self.accepts(text), "\(text)")
         }
@@ -35,7 +39,7 @@ import Testing
         let document = Array(#"{"a":[1,-2.5e3,{"b":"x","c":null}],"d":{"e":[],"f":{}},"g":true,"h":[[0],[false,"yz"]]}"#.utf8)
         let alphabet = Array("{}[],:\"0159.eE+-truefalsn ab".utf8)
         var accepted = 0
-        for seed in 0..<20_000 {
+        for seed in 0..<8000 {
             var random = SeededGenerator(seed: UInt64(seed))
             var bytes = document
             for _ in 0..<Int.random(in: 1...3, using: &random) {
@@ -53,7 +57,7 @@ import Testing
             if theirs { accepted += 1 }
             #expect(Self.accepts(bytes) == theirs, "seed \(seed): \(String(decoding: bytes, as: UTF8.self))")
         }
-        #expect(accepted > 1000)
+        #expect(accepted > 400)
     }
 
     @Test func `depth is bounded and does not use the stack`() {
@@ -64,7 +68,10 @@ import Testing
 
     @Test func `strings come out as they were written, whatever is in them`() throws {
         var random = SeededGenerator(seed: 7)
-        let pieces = ["\"", "\\", "/", "\n", "\r", "\t", "\u{8}", "\u{C}", "\u{0}", "\u{1F}", "\u{7F}", "é", "日", "😀", "\u{FFFF}", "abc", String(repeating: "x", count: 40)]
+        let pieces = [
+            "\"", "\\", "/", "\n", "\r", "\t", "\u{8}", "\u{C}", "\u{0}", "\u{1F}", "\u{7F}", "é", "日", "😀", "\u{FFFF}", "abc",
+            String(repeating: "x", count: 40),
+        ]
         for _ in 0..<2000 {
             let text = (0..<Int.random(in: 0...12, using: &random)).map { _ in pieces.randomElement(using: &random)! }.joined()
             var writer = JSONWriter()
@@ -109,7 +116,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [("12", 12), ("-3", -3), ("12.0", 12), ("1e3", 1000), ("1.5", nil), ("1e99", nil), ("99999999999999999999", nil), ("\"1\"", nil), ("null", nil), ("0", 0)])
+    @Test(arguments: [
+        ("12", 12), ("-3", -3), ("12.0", 12), ("1e3", 1000), ("1.5", nil), ("1e99", nil), ("99999999999999999999", nil),
+        ("\"1\"", nil), ("null", nil), ("0", 0),
+    ])
     func `whole numbers are read, others are none`(text: String, value: Int?) throws {
         try Array(text.utf8).withUnsafeBytes { raw in
             var cursor = JSONCursor(raw)

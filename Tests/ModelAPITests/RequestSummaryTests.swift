@@ -35,11 +35,12 @@ import Testing
             """#)
         #expect(summary.model == "claude-sonnet-4-5" && summary.stream && summary.maxOutputTokens == 32000)
         #expect(summary.lastUserText == "go ün")
-        #expect(summary.toolResults == [.init(id: "t1", text: "a\nb", isError: false), .init(id: "t2", text: "no\n", isError: true)])
+        #expect(
+            summary.toolResults == [.init(id: "t1", text: "a\nb", isError: false), .init(id: "t2", text: "no\n", isError: true)])
         #expect(summary.lastToolResultIDs == ["t1", "t2"])
         #expect(summary.metadataUserID == "user_ab_account_1_session_5f")
         #expect(summary.images == 1 && !summary.refersToStoredInput && summary.hasTools)
-        #expect(summary.inputTokenBound(bodyBytes: 1000) == 8048)
+        #expect(summary.inputTokenBound(bodyBytes: 1000) == 10_096)
         #expect(summary.messageRanges.count == 3)
     }
 
@@ -52,9 +53,11 @@ import Testing
             "model":"gpt-5","max_tokens":5,"max_completion_tokens":9,"n":3,"stream":true,"stream_options":{"include_usage":true},"tools":[{"type":"function","function":{"name":"f"}}]}
             """#, as: .chatCompletions)
         #expect(summary.model == "gpt-5" && summary.maxOutputTokens == 9 && summary.answers == 3 && summary.includeUsage == true)
-        #expect(summary.toolResults == [.init(id: "c1", text: "one", isError: false), .init(id: "c2", text: "two", isError: false)])
+        #expect(
+            summary.toolResults == [.init(id: "c1", text: "one", isError: false), .init(id: "c2", text: "two", isError: false)])
         #expect(summary.lastUserText == nil && summary.images == 1 && !summary.refersToStoredInput)
-        let simple = try Self.read(#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":null}"#, as: .chatCompletions)
+        let simple = try Self.read(
+            #"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":null}"#, as: .chatCompletions)
         #expect(simple.lastUserText == "hi" && !simple.stream && simple.maxOutputTokens == nil && simple.includeUsage == nil)
     }
 
@@ -67,7 +70,9 @@ import Testing
     }
 
     @Test func `the ranges of the messages are the messages`() throws {
-        let messages = [#"{"role":"user","content":"a, ]}"}"#, #"{ "role" : "assistant", "content":[ ] }"#, #"{"role":"user","content":"\"é"}"#]
+        let messages = [
+            #"{"role":"user","content":"a, ]}"}"#, #"{ "role" : "assistant", "content":[ ] }"#, #"{"role":"user","content":"\"é"}"#,
+        ]
         let body = #"{"model":"m","messages": [ "# + messages.joined(separator: " ,\n ") + " ] }"
         let summary = try Self.read(body)
         #expect(summary.messageRanges.map { String(decoding: Array(body.utf8)[$0], as: UTF8.self) } == messages)
@@ -83,6 +88,11 @@ import Testing
         #""messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AA"}}]}]"#,
         #""messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"}}]}]"#,
         #""messages":[{"role":"user","content":[{"type":"hologram"}]}]"#,
+        #""messages":[{"role":"user","content":[{"type":"image","type":"text","source":{"type":"url","url":"https://x"},"text":"a"}]}]"#,
+        #""messages":[{"role":"user","content":[{"type":"image","source":{"type":"url","url":"u"},"source":{"type":"base64"}}]}]"#,
+        #""messages":[{"role":"user","content":[{"type":"image"}]}]"#,
+        #""messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","type":"file","file_id":"f"}}]}]"#,
+        #""messages":[{"role":"user","content":[{"type":"document","source":{"type":"text","type":"url","url":"u"}}]}]"#,
         #""messages":[{"role":"assistant","audio":{"id":"a"}}]"#,
         #""tools":[{"type":"web_search_20250305","name":"web_search"}]"#,
         #""tools":[{"type":"code_execution_20250825","name":"c"}]"#,
@@ -98,7 +108,8 @@ import Testing
     @Test(arguments: [
         #""messages":[{"role":"user","content":[{"type":"document","source":{"type":"text","data":"plain"}}]}]"#,
         #""messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","data":"AA"}}]}]"#,
-        #""tools":[{"name":"a"},{"type":"custom","name":"b"}]"#, #""tools":[]"#, #""mcp_servers":[]"#, #""container":null"#, #""tools":null"#,
+        #""tools":[{"name":"a"},{"type":"custom","name":"b"}]"#, #""tools":[]"#, #""mcp_servers":[]"#, #""container":null"#,
+        #""tools":null"#,
     ])
     func `input that is in the body is bounded by its size`(fields: String) throws {
         #expect(try !Self.read("{\"model\":\"m\",\(fields)}").refersToStoredInput)
@@ -107,12 +118,17 @@ import Testing
     // MARK: Refusals
 
     @Test(arguments: [
-        ("", nil, "empty"), ("  ", nil, "empty"), ("[]", nil, "must begin with '{'"), ("{\"model\":\"m\"", nil, "byte 12: expected ',' or '}'"),
-        ("{\"model\":\"m\"}}", nil, "byte 13: expected the end of the text"), ("{}", "model", "names no model"), ("{\"model\":5}", "model", "must be a string"),
+        ("", nil, "empty"), ("  ", nil, "empty"), ("[]", nil, "must begin with '{'"),
+        ("{\"model\":\"m\"", nil, "byte 12: expected ',' or '}'"),
+        ("{\"model\":\"m\"}}", nil, "byte 13: expected the end of the text"), ("{}", "model", "names no model"),
+        ("{\"model\":5}", "model", "must be a string"),
         ("{\"model\":null}", "model", "must be a string"), ("{\"model\":\"\"}", "model", "1 to 256 bytes"),
-        ("{\"model\":\"m\",\"stream\":\"yes\"}", "stream", "must be true or false"), ("{\"model\":\"m\",\"max_tokens\":-1}", "max_tokens", "whole number"),
-        ("{\"model\":\"m\",\"max_tokens\":1.5}", "max_tokens", "whole number"), ("{\"model\":\"m\",\"max_tokens\":\"9\"}", "max_tokens", "whole number"),
-        ("{\"model\":\"m\",\"max_tokens\":1e30}", "max_tokens", "whole number"), ("{\"model\":\"m\",\"messages\":{}}", "messages", "must be an array"),
+        ("{\"model\":\"m\",\"stream\":\"yes\"}", "stream", "must be true or false"),
+        ("{\"model\":\"m\",\"max_tokens\":-1}", "max_tokens", "whole number"),
+        ("{\"model\":\"m\",\"max_tokens\":1.5}", "max_tokens", "whole number"),
+        ("{\"model\":\"m\",\"max_tokens\":\"9\"}", "max_tokens", "whole number"),
+        ("{\"model\":\"m\",\"max_tokens\":1e30}", "max_tokens", "whole number"),
+        ("{\"model\":\"m\",\"messages\":{}}", "messages", "must be an array"),
         ("{\"model\":\"m\",\"messages\":[{},7]}", "messages[1]", "must be an object"),
         ("{\"model\":\"m\",\"stream_options\":{\"include_usage\":1}}", "stream_options.include_usage", "must be true or false"),
     ])
@@ -125,18 +141,27 @@ import Testing
 
     @Test func `a field that decides something cannot be given twice or in disguise`() {
         for field in ["model", "stream", "max_tokens", "n", "messages", "tools", "stream_options"] {
-            let value = field == "model" ? "\"m\"" : field == "stream" ? "true" : field.hasPrefix("m") && field != "messages" || field == "n" ? "1" : field == "stream_options" ? "{}" : "[]"
+            let value =
+                field == "model"
+                ? "\"m\""
+                : field == "stream"
+                    ? "true"
+                    : field.hasPrefix("m") && field != "messages" || field == "n" ? "1" : field == "stream_options" ? "{}" : "[]"
             let escaped = "\\u00" + String(field.utf8.first!, radix: 16) + field.dropFirst()
             let model = field == "model" ? "" : "\"model\":\"m\","
             #expect(Self.refusal("{\(model)\"\(field)\":\(value)}") == nil)
             #expect(Self.refusal("{\(model)\"\(field)\":\(value),\"\(field)\":\(value)}")?.message.contains("twice") == true)
             #expect(Self.refusal("{\(model)\"\(field)\":\(value),\"\(escaped)\":\(value)}")?.message.contains("twice") == true)
-            #expect(Self.refusal("{\(model)\"\(field)\":\(value),\"\(field.uppercased())\":\(value)}")?.message.contains("is spelled \"\(field)\"") == true)
+            #expect(
+                Self.refusal("{\(model)\"\(field)\":\(value),\"\(field.uppercased())\":\(value)}")?.message.contains(
+                    "is spelled \"\(field)\"") == true)
         }
     }
 
     @Test func `a body cut anywhere is refused, never misread`() {
-        let body = Array(#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],"max_tokens":5,"tools":[{"name":"x"}]}"#.utf8)
+        let body = Array(
+            #"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],"max_tokens":5,"tools":[{"name":"x"}]}"#
+                .utf8)
         for place in 0..<body.count {
             #expect(Self.refusal(String(decoding: body[..<place], as: UTF8.self))?.code == .badRequest, "cut at \(place)")
         }

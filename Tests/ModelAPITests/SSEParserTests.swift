@@ -20,7 +20,10 @@ import Testing
         #expect(try Self.events("data:  1\n\n") == [SSEEvent(name: nil, data: " 1")])
         #expect(try Self.events("data: a\ndata: b\ndata\n\n") == [SSEEvent(name: nil, data: "a\nb\n")])
         #expect(try Self.events("data\n\n") == [SSEEvent(name: nil, data: "")])
-        #expect(try Self.events(": comment\nid: 3\nretry: 10\ndatax: no\nevent: lonely\n\ndata: 1\n\n") == [SSEEvent(name: nil, data: "1")])
+        #expect(
+            try Self.events(": comment\nid: 3\nretry: 10\ndatax: no\nevent: lonely\n\ndata: 1\n\n") == [
+                SSEEvent(name: nil, data: "1")
+            ])
         #expect(try Self.events("\u{FEFF}data: 1\n\n\u{FEFF}data: 2\n\n") == [SSEEvent(name: nil, data: "1")])
         #expect(try Self.events("data: unfinished\n") == [])
     }
@@ -78,14 +81,19 @@ import Testing
     }
 
     @Test func `random streams in random chunks are read as the standard says`() throws {
-        let pieces = ["data", "data:", "data: ", "event: n", "event:", ":", "x", " ", "\n", "\r", "\r\n", "\n\n", "é", "data: [DONE]\n\n", "\u{FEFF}"]
+        let pieces = [
+            "data", "data:", "data: ", "event: n", "event:", ":", "x", " ", "\n", "\r", "\r\n", "\n\n", "é", "data: [DONE]\n\n",
+            "\u{FEFF}",
+        ]
         for seed in 0..<3000 {
             var random = SeededGenerator(seed: UInt64(seed))
             // The byte order mark is only special at the start, which the simple reading above leaves out.
             var text: [UInt8] = Array(":".utf8)
             for _ in 0..<Int.random(in: 0...40, using: &random) { text += Array(pieces.randomElement(using: &random)!.utf8) }
             let chunks = text.chunks(&random, longest: 7)
-            #expect(try Self.events(chunks) == Self.standard(text), "seed \(seed): \(String(decoding: text, as: UTF8.self).debugDescription)")
+            #expect(
+                try Self.events(chunks) == Self.standard(text),
+                "seed \(seed): \(String(decoding: text, as: UTF8.self).debugDescription)")
         }
     }
 
@@ -101,7 +109,9 @@ import Testing
             }
         }
         var parser = SSEParser(limit: 1000)
-        for _ in 0..<3000 { #expect(try parser.feed(ByteBuffer(string: "data: \(String(repeating: "d", count: 900))\n\n")).count == 1) }
+        for _ in 0..<3000 {
+            #expect(try parser.feed(ByteBuffer(string: "data: \(String(repeating: "d", count: 900))\n\n")).count == 1)
+        }
     }
 
     @Test func `the boundary is where something may be put between two events`() throws {

@@ -16,7 +16,8 @@ enum IndentationShift: Equatable, ExpressibleByStringLiteral {
         case .shallower(let prefix):
             return text.linesByLF.map { line in
                 let scalars = line.unicodeScalars
-                return scalars.starts(with: prefix.unicodeScalars) ? String(scalars.dropFirst(prefix.unicodeScalars.count)) : String(line)
+                return scalars.starts(with: prefix.unicodeScalars)
+                    ? String(scalars.dropFirst(prefix.unicodeScalars.count)) : String(line)
             }.joined(separator: "\n")
         }
     }

@@ -13,14 +13,19 @@ enum NearestLines {
 
         let sample = Array(wanted.prefix(comparedLines))
         guard let (start, likeness) = best(sample, in: lines), likeness >= enough else {
-            return "old_text does not occur in the file, and nothing like it. Read the file again: it may have changed, or be another one."
+            return
+                "old_text does not occur in the file, and nothing like it. Read the file again: it may have changed, or be another one."
         }
         let end = min(lines.count, start + min(wanted.count, shownLines))
         let shown = (start..<end).map { "\($0 + 1)\t\(lines[$0].prefix(400))" }.joined(separator: "\n")
         var message = "old_text does not occur in the file. The nearest lines are:\n\(shown)"
-        if let difference = (0..<sample.count).first(where: { start + $0 >= lines.count || LineText.withoutTrailingSpace(sample[$0]) != LineText.withoutTrailingSpace(lines[start + $0]) }) {
+        if let difference = (0..<sample.count).first(where: {
+            start + $0 >= lines.count
+                || LineText.withoutTrailingSpace(sample[$0]) != LineText.withoutTrailingSpace(lines[start + $0])
+        }) {
             let there = start + difference < lines.count ? "`\(lines[start + difference].prefix(200))`" : "the end of the file"
-            message += "\nThe first difference is in line \(difference + 1) of old_text: you have `\(sample[difference].prefix(200))`, the file has \(there)."
+            message +=
+                "\nThe first difference is in line \(difference + 1) of old_text: you have `\(sample[difference].prefix(200))`, the file has \(there)."
         }
         return message
     }
@@ -32,7 +37,8 @@ enum NearestLines {
             let digits = line.drop { $0 == " " }.prefix { $0.isASCII && $0.isNumber }
             return !digits.isEmpty && line.drop { $0 == " " }.dropFirst(digits.count).first == "\t"
         }
-        return !full.isEmpty && numbered.count == full.count ? "Leave out the line numbers and tabs that read_file shows before each line." : nil
+        return !full.isEmpty && numbered.count == full.count
+            ? "Leave out the line numbers and tabs that read_file shows before each line." : nil
     }
 
     private static func best(_ wanted: [Substring], in lines: [Substring]) -> (Int, Double)? {

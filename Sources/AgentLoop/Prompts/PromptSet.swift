@@ -40,7 +40,8 @@ package struct PromptSet: Sendable {
                 let path = URL(fileURLWithPath: overrides).appendingPathComponent(name).path
                 guard FileManager.default.fileExists(atPath: path) else { continue }
                 do { files[name] = try String(contentsOfFile: path, encoding: .utf8) } catch {
-                    throw AppError(.badRequest, "The prompt file \(path) cannot be read as UTF-8 text.", field: "prompts", cause: error)
+                    throw AppError(
+                        .badRequest, "The prompt file \(path) cannot be read as UTF-8 text.", field: "prompts", cause: error)
                 }
             }
         }

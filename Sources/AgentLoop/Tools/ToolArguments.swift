@@ -63,7 +63,8 @@ package struct ToolArguments {
         guard let text = try optionalString(name, aliases: aliases) else { return nil }
         guard !text.isEmpty else { throw ArgumentError(field: name, message: "\(name) of \(tool) is empty; give a path.") }
         guard !text.utf8.contains(0), text.utf8.count <= 4096 else {
-            throw ArgumentError(field: name, message: "\(name) of \(tool) is no path: it holds a NUL byte or is longer than 4096 bytes.")
+            throw ArgumentError(
+                field: name, message: "\(name) of \(tool) is no path: it holds a NUL byte or is longer than 4096 bytes.")
         }
         return text
     }
@@ -78,7 +79,9 @@ package struct ToolArguments {
             guard let exact = Int(exactly: number) else { throw mismatch(name, .number(number), "an integer") }
             value = exact
         case .string(let text):
-            guard let number = Int(text.trimmingCharacters(in: .whitespaces)) else { throw mismatch(name, .string(text), "an integer") }
+            guard let number = Int(text.trimmingCharacters(in: .whitespaces)) else {
+                throw mismatch(name, .string(text), "an integer")
+            }
             value = number
         case .some(let other): throw mismatch(name, other, "an integer")
         }
@@ -104,7 +107,9 @@ package struct ToolArguments {
     package mutating func choice(_ name: String, of allowed: [String: String], listed: [String]) throws -> String? {
         guard let text = try optionalString(name) else { return nil }
         guard let value = allowed[text.lowercased()] else {
-            throw ArgumentError(field: name, message: "\(name) of \(tool) is '\(text.prefix(40))'; it must be one of \(listed.joined(separator: ", ")).")
+            throw ArgumentError(
+                field: name,
+                message: "\(name) of \(tool) is '\(text.prefix(40))'; it must be one of \(listed.joined(separator: ", ")).")
         }
         return value
     }
@@ -114,7 +119,9 @@ package struct ToolArguments {
         let given = take(name, aliases)
         var words: [JSONValue]?
         if case .array(let array) = given { words = array }
-        if case .string(let text) = given, text.hasPrefix("["), case .array(let array)? = try? JSONValue(parsing: text) { words = array }
+        if case .string(let text) = given, text.hasPrefix("["), case .array(let array)? = try? JSONValue(parsing: text) {
+            words = array
+        }
         if let words {
             let texts = words.compactMap { if case .string(let text) = $0 { text } else { nil } }
             guard texts.count == words.count, !texts.isEmpty else { throw mismatch(name, .array(words), "a string") }
@@ -138,7 +145,8 @@ package struct ToolArguments {
     package func finish() throws {
         let unknown = values.keys.filter { !Self.remarks.contains($0) }.sorted()
         guard let first = unknown.first else { return }
-        throw ArgumentError(field: first, message: "\(tool) has no argument '\(first.prefix(60))'. It takes: \(known.joined(separator: ", ")).")
+        throw ArgumentError(
+            field: first, message: "\(tool) has no argument '\(first.prefix(60))'. It takes: \(known.joined(separator: ", ")).")
     }
 
     // MARK: Helpers

@@ -156,7 +156,8 @@ package struct AnswerReader: Sendable {
             unreadableEvents += 1
             if error == nil {
                 error = UpstreamError(
-                    type: "invalid_answer", message: "The answer is not valid JSON at byte \(failure.offset): expected \(failure.expected).")
+                    type: "invalid_answer",
+                    message: "The answer is not valid JSON at byte \(failure.offset): expected \(failure.expected).")
             }
         }
     }

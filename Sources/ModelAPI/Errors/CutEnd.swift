@@ -10,7 +10,8 @@ extension ErrorShape {
     ///   - reader: has been fed every byte that the client got, and no other.
     ///   - reason: for people who read the stream: goes into an SSE comment, on one line.
     ///   - includeUsage: Chat Completions: whether the client asked for the usage chunk.
-    package static func cutEnd(_ reader: AnswerReader, reason: String, requestID: String, includeUsage: Bool = false) -> ByteBuffer {
+    package static func cutEnd(_ reader: AnswerReader, reason: String, requestID: String, includeUsage: Bool = false) -> ByteBuffer
+    {
         if reader.isComplete { return ByteBuffer() }
         guard reader.isStarted else { return streamError(reader.api, message: reason, requestID: requestID) }
         let line = reason.split(whereSeparator: \.isNewline).joined(separator: " ")
@@ -36,27 +37,31 @@ extension ErrorShape {
 
     private static func chatEnd(_ reader: AnswerReader, _ includeUsage: Bool, _ text: inout String) {
         for index in reader.openChoices {
-            text += "data: " + chunk(reader) { json in
-                json.fieldArray("choices") { choices in
-                    choices.object {
-                        $0.field("index", index)
-                        $0.fieldObject("delta") { _ in }
-                        $0.field("finish_reason", "length")
+            text +=
+                "data: "
+                + chunk(reader) { json in
+                    json.fieldArray("choices") { choices in
+                        choices.object {
+                            $0.field("index", index)
+                            $0.fieldObject("delta") { _ in }
+                            $0.field("finish_reason", "length")
+                        }
                     }
-                }
-            } + "\n\n"
+                } + "\n\n"
         }
         if includeUsage {
             let usage = reader.usage ?? Usage()
             let output = reader.estimatedOutput
-            text += "data: " + chunk(reader) { json in
-                json.fieldArray("choices") { _ in }
-                json.fieldObject("usage") {
-                    $0.field("prompt_tokens", usage.totalInput)
-                    $0.field("completion_tokens", output)
-                    $0.field("total_tokens", usage.totalInput + output)
-                }
-            } + "\n\n"
+            text +=
+                "data: "
+                + chunk(reader) { json in
+                    json.fieldArray("choices") { _ in }
+                    json.fieldObject("usage") {
+                        $0.field("prompt_tokens", usage.totalInput)
+                        $0.field("completion_tokens", output)
+                        $0.field("total_tokens", usage.totalInput + output)
+                    }
+                } + "\n\n"
         }
         text += "data: [DONE]\n\n"
     }

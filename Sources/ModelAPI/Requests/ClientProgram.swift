@@ -20,7 +20,9 @@ package struct ClientProgram: Sendable, Hashable {
         for header in headers {
             let name = header.name.lowercased()
             // The first one counts; values of other programs' making are bounded before they reach a record.
-            if interesting.contains(name), values[name] == nil, !header.value.isEmpty { values[name] = String(header.value.prefix(256)) }
+            if interesting.contains(name), values[name] == nil, !header.value.isEmpty {
+                values[name] = String(header.value.prefix(256))
+            }
         }
         let client = name(userAgent: values["user-agent"] ?? "", values)
         return ClientProgram(
@@ -38,7 +40,8 @@ package struct ClientProgram: Sendable, Hashable {
     private static let agents: [(prefix: String, client: String)] = [
         ("slipway/", "Slipway"), ("claude", "Claude Code"), ("codex", "Codex"), ("zed/", "Zed"),
         ("githubcopilotchat/", "GitHub Copilot (VS Code)"), ("copilot/", "GitHub Copilot (CLI)"), ("kilo-code/", "Kilo Code"),
-        ("roo-code/", "Roo Code"), ("coder-agents/", "Coder Agents"), ("charm crush/", "Charm Crush"), ("charm-crush/", "Charm Crush"),
+        ("roo-code/", "Roo Code"), ("coder-agents/", "Coder Agents"), ("charm crush/", "Charm Crush"),
+        ("charm-crush/", "Charm Crush"),
         ("mux/", "Mux"), ("opencode/", "OpenCode"), ("junie", "Junie"),
     ]
 

@@ -26,7 +26,8 @@ struct RequestReader {
             try readObject()
             try cursor.expectEnd()
         } catch let failure as JSONFailure {
-            throw AppError(.badRequest, "The request body is not valid JSON at byte \(failure.offset): expected \(failure.expected).")
+            throw AppError(
+                .badRequest, "The request body is not valid JSON at byte \(failure.offset): expected \(failure.expected).")
         } catch let error as AppError {
             throw error
         } catch {
@@ -71,7 +72,8 @@ struct RequestReader {
                 throw AppError(.badRequest, "The request body has \"\(key)\" twice; send it once.", field: key)
             }
         } else if key.utf8.count <= 24, Self.deciding.contains(key.lowercased()) {
-            throw AppError(.badRequest, "The request body has \"\(key)\"; the field is spelled \"\(key.lowercased())\".", field: key)
+            throw AppError(
+                .badRequest, "The request body has \"\(key)\"; the field is spelled \"\(key.lowercased())\".", field: key)
         }
     }
 
@@ -207,35 +209,47 @@ struct RequestReader {
                 try cursor.skipValue()
                 continue
             }
-            var isText = false
-            var source: Range<Int>?
-            var type: JSONString?
-            var fields = try cursor.enterObject()
-            while let key = try cursor.nextKey(&fields) {
-                if key.equals("type") {
-                    type = try cursor.optionalString()
-                } else if key.equals("content") {
-                    try scanContent(depth: depth + 1)
-                } else if key.equals("source") || key.equals("image_url") {
-                    source = try cursor.range()
-                } else {
-                    try cursor.skipValue()
-                }
-            }
-            guard let type else { continue }
-            isText = type.equals("text") || type.equals("tool_use") || type.equals("tool_result") || type.equals("thinking")
-                || type.equals("redacted_thinking") || type.equals("refusal") || type.equals("search_result")
-            if isText { continue }
-            if type.equals("image") || type.equals("image_url"), let source, try isInline(source) {
-                summary.images += 1
-            } else if type.equals("document"), let source, try isPlainText(source) {
-                continue
-            } else {
-                // A file, a URL, a PDF, audio, or a kind that is not known here: bounded by the context alone.
-                summary.refersToStoredInput = true
-            }
+            try scanBlock(depth: depth)
         }
     }
+
+    /// A block may name its type or source twice, and servers differ in which they believe: the worst of them counts.
+    private mutating func scanBlock(depth: Int) throws(JSONFailure) {
+        var isImage = false
+        var isDocument = false
+        var isUnknown = false
+        var sources: [Range<Int>] = []
+        var fields = try cursor.enterObject()
+        while let key = try cursor.nextKey(&fields) {
+            if key.equals("type") {
+                guard let type = try cursor.optionalString() else { continue }
+                if type.equals("image") || type.equals("image_url") {
+                    isImage = true
+                } else if type.equals("document") {
+                    isDocument = true
+                } else if !Self.textKinds.contains(type.string()) {
+                    // A file, audio, or a kind that is not known here: bounded by the context alone.
+                    isUnknown = true
+                }
+            } else if key.equals("content") {
+                try scanContent(depth: depth + 1)
+            } else if key.equals("source") || key.equals("image_url") {
+                sources.append(try cursor.range())
+            } else {
+                try cursor.skipValue()
+            }
+        }
+        if isImage { summary.images += 1 }
+        for source in sources {
+            if isImage, try !isInline(source) { isUnknown = true }
+            if isDocument, try !isPlainText(source) { isUnknown = true }
+        }
+        if isUnknown || (isImage || isDocument) && sources.isEmpty { summary.refersToStoredInput = true }
+    }
+
+    private static let textKinds: Set<String> = [
+        "text", "tool_use", "tool_result", "thinking", "redacted_thinking", "refusal", "search_result",
+    ]
 
     /// Whether an image's bytes are in the body: `{"type":"base64",…}`, `{"url":"data:…"}` or `"data:…"`.
     private func isInline(_ source: Range<Int>) throws(JSONFailure) -> Bool {
@@ -246,7 +260,8 @@ struct RequestReader {
         var walk = try inner.enterObject()
         while let key = try inner.nextKey(&walk) {
             if key.equals("type") {
-                if let type = try inner.optionalString(), type.equals("base64") { found = true }
+                guard let type = try inner.optionalString(), type.equals("base64") else { return false }
+                found = true
             } else if key.equals("url") {
                 if let url = try inner.optionalString(), url.hasPrefix("data:") { found = true } else { return false }
             } else {
@@ -259,15 +274,17 @@ struct RequestReader {
     private func isPlainText(_ source: Range<Int>) throws(JSONFailure) -> Bool {
         var inner = JSONCursor(cursor, in: source)
         guard inner.peek() == UInt8(ascii: "{") else { return false }
+        var found = false
         var walk = try inner.enterObject()
         while let key = try inner.nextKey(&walk) {
             if key.equals("type") {
-                if let type = try inner.optionalString(), type.equals("text") { return true }
+                guard let type = try inner.optionalString(), type.equals("text") else { return false }
+                found = true
             } else {
                 try inner.skipValue()
             }
         }
-        return false
+        return found
     }
 
     // MARK: The newest messages

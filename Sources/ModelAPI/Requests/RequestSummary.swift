@@ -41,7 +41,7 @@ package struct RequestSummary: Sendable, Equatable {
     /// A token has at least one byte. Not in the body are the provider's own words around it and around tools, and what an image
     /// stands for (the largest counts about 4,800).
     package func inputTokenBound(bodyBytes: Int) -> TokenCount? {
-        refersToStoredInput ? nil : bodyBytes + (hasTools ? 2_048 : 128) + images * 5_000
+        refersToStoredInput ? nil : bodyBytes + (hasTools ? 4_096 : 128) + images * 5_000
     }
 
     /// - Throws: `badRequest` that names the field, what it is and what is expected.

@@ -151,7 +151,9 @@ extension SSEParser {
     }
 
     /// - Parameter at: where the line lies in the chunk; nil when it was put together.
-    private mutating func take(line whole: UnsafeRawBufferPointer, at start: Int?, in chunk: UnsafeRawBufferPointer) throws(AppError) {
+    private mutating func take(line whole: UnsafeRawBufferPointer, at start: Int?, in chunk: UnsafeRawBufferPointer)
+        throws(AppError)
+    {
         var skipped = 0
         if isAtStart {
             isAtStart = false

@@ -14,6 +14,8 @@ final class Channel: @unchecked Sendable {
     private var queue: [Exchange] = []
     private var statements = StatementCache()
     private var isWaitingToWrite = false
+    /// Guarded, for `isClean`: exchanges handed over and not answered, and whether the last one left a transaction open.
+    private let use = NIOLockedValueBox((underWay: 0, isInTransaction: false, isDoomed: false))
     private var lost: PostgresError?
     private var onLoss: ((PostgresError) -> Void)?
     private var onNotification: ((_ channel: String, _ payload: String) -> Void)?
@@ -46,18 +48,20 @@ final class Channel: @unchecked Sendable {
 
     // MARK: From any thread
 
-    func submit(_ exchange: Exchange) { loop.submit { [self] in accept(exchange) } }
+    func submit(_ exchange: Exchange) {
+        use.withLockedValue { $0.underWay += 1 }
+        loop.submit { [self] in accept(exchange) }
+    }
 
     func submitCancel(_ exchange: Exchange) { loop.submit { [self] in cancel(exchange) } }
 
-    /// Tells whether the connection may be lent to somebody else: alive, nothing under way, no transaction open.
-    func settle(_ report: @escaping @Sendable (_ isClean: Bool) -> Void) {
-        loop.submit { [self] in
-            report(lost == nil && current == nil && queue.isEmpty && PQtransactionStatus(handle) == PQTRANS_IDLE)
-        }
-    }
+    /// Whether the connection may be lent to somebody else: nothing under way, no transaction open.
+    var isClean: Bool { use.withLockedValue { $0.underWay == 0 && !$0.isInTransaction && !$0.isDoomed } }
 
-    func submitClose() { loop.submit { [self] in close(.lost("it was closed")) } }
+    func submitClose() {
+        use.withLockedValue { $0.isDoomed = true }
+        loop.submit { [self] in close(.lost("it was closed")) }
+    }
 
     /// Calls `onLoss` once when the connection is lost, at once when it is lost already.
     func observe(
@@ -74,7 +78,7 @@ final class Channel: @unchecked Sendable {
     // MARK: Sending
 
     private func accept(_ exchange: Exchange) {
-        if let lost { return exchange.finish(.failure(lost)) }
+        if let lost { return finish(exchange, .failure(lost)) }
         queue.append(exchange)
         sendNext()
     }
@@ -83,7 +87,7 @@ final class Channel: @unchecked Sendable {
         while current == nil, lost == nil, !queue.isEmpty {
             let exchange = queue.removeFirst()
             if exchange.isCancelled {
-                exchange.finish(.failure(CancellationError()))
+                finish(exchange, .failure(CancellationError()))
                 continue
             }
             current = exchange
@@ -158,7 +162,7 @@ final class Channel: @unchecked Sendable {
         let isAlive = PQconsumeInput(handle) == 1
         if isWaitingToWrite, isAlive { flush() }
         deliverNotifications()
-        if current != nil { readAnswer() }
+        readAnswer()
         if !isAlive, lost == nil {
             close(current?.failure.flatMap { $0.isConnectionLost ? $0 : nil } ?? .lost(String(cString: PQerrorMessage(handle))))
         }
@@ -172,7 +176,7 @@ final class Channel: @unchecked Sendable {
     }
 
     private func readAnswer() {
-        while let exchange = current, lost == nil, PQisBusy(handle) == 0 {
+        while let exchange = current, !exchange.isAnswered, lost == nil, PQisBusy(handle) == 0 {
             guard let result = PQgetResult(handle) else {
                 guard case .script = exchange.content else {
                     exchange.position += 1
@@ -247,8 +251,17 @@ final class Channel: @unchecked Sendable {
         exchange.isAnswered = true
         guard !exchange.isCancelling else { return }
         current = nil
-        exchange.finish()
+        finish(exchange, exchange.outcome)
         sendNext()
+    }
+
+    private func finish(_ exchange: Exchange, _ outcome: Result<[ResultSet], any Error>) {
+        let isInTransaction = PQtransactionStatus(handle) != PQTRANS_IDLE
+        use.withLockedValue {
+            $0.underWay -= 1
+            $0.isInTransaction = isInTransaction
+        }
+        exchange.finish(outcome)
     }
 
     // MARK: Cancelling and closing
@@ -257,9 +270,19 @@ final class Channel: @unchecked Sendable {
         exchange.isCancelled = true
         if let index = queue.firstIndex(where: { $0 === exchange }) {
             queue.remove(at: index)
-            return exchange.finish(.failure(CancellationError()))
+            return finish(exchange, .failure(CancellationError()))
         }
-        guard current === exchange, !exchange.isAnswered, !exchange.isCancelling, let request = PQgetCancel(handle) else { return }
+        guard current === exchange, !exchange.isAnswered else { return }
+        interrupt(exchange)
+        loop.schedule(after: .seconds(5)) { [weak self] in
+            guard let self, current === exchange else { return }
+            close(.lost("the server did not react to a cancellation within 5 s"))
+        }
+    }
+
+    /// Asks the server to stop, again and again: it ignores a request that arrives before it has begun with the statement.
+    private func interrupt(_ exchange: Exchange) {
+        guard current === exchange, !exchange.isAnswered, let request = PQgetCancel(handle) else { return }
         exchange.isCancelling = true
         let unchecked = UncheckedHandle(request)
         // PQcancel opens a connection of its own and blocks.
@@ -269,12 +292,10 @@ final class Channel: @unchecked Sendable {
             PQfreeCancel(unchecked.pointer)
             loop.submit { [self] in
                 exchange.isCancelling = false
-                if exchange.isAnswered, current === exchange { answered(exchange) }
+                guard current === exchange else { return }
+                if exchange.isAnswered { return answered(exchange) }
+                loop.schedule(after: .milliseconds(100)) { [self] in interrupt(exchange) }
             }
-        }
-        loop.schedule(after: .seconds(5)) { [weak self] in
-            guard let self, current === exchange else { return }
-            close(.lost("the server did not react to a cancellation within 5 s"))
         }
     }
 
@@ -286,7 +307,7 @@ final class Channel: @unchecked Sendable {
         current = nil
         queue = []
         for exchange in failed {
-            exchange.finish(.failure(exchange.isCancelled ? CancellationError() : reason))
+            finish(exchange, .failure(exchange.isCancelled ? CancellationError() : reason))
         }
         onLoss?(reason)
         onLoss = nil

@@ -35,14 +35,12 @@ final class Exchange: @unchecked Sendable {
         self.complete = complete
     }
 
-    func finish() {
-        let outcome: Result<[ResultSet], any Error> =
-            switch failure {
-            case .some(let error) where error.isCancelled && isCancelled: .failure(CancellationError())
-            case .some(let error): .failure(error)
-            case nil: .success(results)
-            }
-        finish(outcome)
+    var outcome: Result<[ResultSet], any Error> {
+        switch failure {
+        case .some(let error) where error.isCancelled && isCancelled: .failure(CancellationError())
+        case .some(let error): .failure(error)
+        case nil: .success(results)
+        }
     }
 
     func finish(_ outcome: Result<[ResultSet], any Error>) {

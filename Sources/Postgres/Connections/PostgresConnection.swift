@@ -76,6 +76,7 @@ package final class PostgresConnection: Sendable {
     /// Commits when `body` returns, rolls back when it throws. Nothing is repeated: after `isSerializationFailure` the caller may.
     ///
     /// - Throws: what `body` throws; `PostgresError` of the commit. A lost connection during the commit leaves open whether it took effect.
+    @discardableResult
     package func withTransaction<Value: Sendable>(
         synchronousCommit: Bool = true, _ body: (PostgresConnection) async throws -> Value
     ) async throws -> Value {

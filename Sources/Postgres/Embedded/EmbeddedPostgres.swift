@@ -11,11 +11,11 @@ package final class EmbeddedPostgres: Sendable {
     package let connectionURL: Secret<String>
     private let cluster: Cluster
     private let logger: Logger
-    private let lock: FolderLock?
     private let state: NIOLockedValueBox<State>
 
     private struct State {
         var process: WatchedProcess
+        var lock: FolderLock?
         var isStopping = false
         var watch: Task<Void, Never>?
     }
@@ -49,9 +49,8 @@ package final class EmbeddedPostgres: Sendable {
     private init(_ cluster: Cluster, _ process: WatchedProcess, lock: FolderLock?, logger: Logger, isWatched: Bool) {
         self.cluster = cluster
         self.logger = logger
-        self.lock = lock
         connectionURL = cluster.connectionURL
-        state = .init(State(process: process))
+        state = .init(State(process: process, lock: lock))
         // Awaited by `stop`.
         if isWatched { state.withLockedValue { $0.watch = Task { [weak self] in await self?.keepRunning() } } }
     }
@@ -65,6 +64,7 @@ package final class EmbeddedPostgres: Sendable {
         }
         await Cluster.stop(process, grace: grace)
         await watch?.value
+        state.withLockedValue { $0.lock = nil }
     }
 
     private func keepRunning() async {

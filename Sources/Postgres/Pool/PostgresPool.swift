@@ -50,6 +50,7 @@ package final class PostgresPool: Sendable {
     package func execute(_ query: Query) async throws -> Int { try await withConnection { try await $0.execute(query) } }
 
     /// - Throws: `AppError(.unavailable)` when no connection came free in time; what `body` throws.
+    @discardableResult
     package func withConnection<Value: Sendable>(_ body: (PostgresConnection) async throws -> Value) async throws -> Value {
         let lease = try await acquire()
         do {
@@ -63,6 +64,7 @@ package final class PostgresPool: Sendable {
     }
 
     /// See `PostgresConnection.withTransaction`.
+    @discardableResult
     package func withTransaction<Value: Sendable>(
         synchronousCommit: Bool = true, _ body: (PostgresConnection) async throws -> Value
     ) async throws -> Value {
@@ -94,6 +96,7 @@ package final class PostgresPool: Sendable {
 
     private func acquire() async throws -> Lease {
         try Task.checkCancellation()
+        if let lease = acquireIdle() { return lease }
         let waiter = state.withLockedValue { $0.next() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
@@ -108,19 +111,22 @@ package final class PostgresPool: Sendable {
         }
     }
 
+    /// The usual case, without a timer and a continuation.
+    private func acquireIdle() -> Lease? {
+        state.withLockedValue { state in
+            guard !state.machine.idle.isEmpty, !state.machine.isClosing else { return nil }
+            guard case .lend(let id, _)? = state.machine.handle(.wanted(by: state.next())).first else { return nil }
+            return state.connections[id].map { Lease(id: id, connection: $0) }
+        }
+    }
+
     private func cancel(_ waiter: Int) {
         state.withLockedValue { $0.waiters[waiter]?.isCancelled = true }
         feed(.gaveUp(waiter))
     }
 
     private func giveBack(_ lease: Lease) {
-        lease.connection.channel.settle { [self] isClean in
-            if isClean {
-                feed(.returned(lease.id))
-            } else {
-                lease.connection.channel.submitClose()
-            }
-        }
+        if lease.connection.channel.isClean { feed(.returned(lease.id)) } else { lease.connection.channel.submitClose() }
     }
 
     // MARK: The machine's shell

@@ -42,7 +42,8 @@ import Testing
     }
 
     @Test func `a passage indented deeper takes its new text with it`() throws {
-        let edited = try apply("class A {\n    func f() {\n        g()\n    }\n}\n", "func f() {\n    g()\n}", "func f() {\n    h()\n\n    i()\n}")
+        let edited = try apply(
+            "class A {\n    func f() {\n        g()\n    }\n}\n", "func f() {\n    g()\n}", "func f() {\n    h()\n\n    i()\n}")
         #expect(edited.text == "class A {\n    func f() {\n        h()\n\n        i()\n    }\n}\n")
         #expect(edited.rule == .indentation)
     }

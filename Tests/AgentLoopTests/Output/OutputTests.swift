@@ -17,7 +17,10 @@ import Testing
     @Test func `a long output keeps head and tail with the notice before the head`() {
         let text = (1...100).map { "line \($0)\n" }.joined()
         let shown = cut(text, head: 20, tail: 20)
-        #expect(shown.hasPrefix("[\(text.utf8.count) bytes of output; only the first 14 and the last 17 are shown. Read on with p1.]\nline 1\nline 2\n[…]\n"))
+        #expect(
+            shown.hasPrefix(
+                "[\(text.utf8.count) bytes of output; only the first 14 and the last 17 are shown. Read on with p1.]\nline 1\nline 2\n[…]\n"
+            ))
         #expect(shown.hasSuffix("line 99\nline 100\n"))
     }
 
@@ -58,9 +61,12 @@ import Testing
 
     @Test func `a part of a file has numbered lines and says how to go on`() {
         let file = (1...10).map { "l\($0)\n" }.joined()
-        #expect(FilePart.text(of: file, offset: 3, limit: 2, isWhole: true) == "3\tl3\n4\tl4\n[Lines 3 to 4 of 10. Go on with offset 5.]")
+        #expect(
+            FilePart.text(of: file, offset: 3, limit: 2, isWhole: true)
+                == "3\tl3\n4\tl4\n[Lines 3 to 4 of 10. Go on with offset 5.]")
         #expect(FilePart.text(of: file, offset: 9, limit: 5, isWhole: true) == "9\tl9\n10\tl10\n")
-        #expect(FilePart.text(of: file, offset: 11, limit: 5, isWhole: true) == "[The file has 10 lines; offset 11 is behind its end.]")
+        #expect(
+            FilePart.text(of: file, offset: 11, limit: 5, isWhole: true) == "[The file has 10 lines; offset 11 is behind its end.]")
         #expect(FilePart.text(of: "", offset: 1, limit: 5, isWhole: true) == "[The file is empty.]")
     }
 

@@ -5,11 +5,13 @@ import Testing
 @testable import AgentLoop
 
 @Suite struct PromptSetTests {
-    private let situation = PromptSet.Situation(directory: "/home/agent/project", branch: "slipway/fix-the-parser", base: "main (0123456789ab)")
+    private let situation = PromptSet.Situation(
+        directory: "/home/agent/project", branch: "slipway/fix-the-parser", base: "main (0123456789ab)")
 
     @Test func `the placeholders are all filled in`() throws {
         let text = try PromptSet().system(for: situation)
-        #expect(text.contains("/home/agent/project") && text.contains("slipway/fix-the-parser") && text.contains("main (0123456789ab)"))
+        #expect(
+            text.contains("/home/agent/project") && text.contains("slipway/fix-the-parser") && text.contains("main (0123456789ab)"))
         #expect(!text.contains("{{"))
     }
 

@@ -30,7 +30,9 @@ import Testing
         #expect(
             try ToolRequest(name: "execute", arguments: #"{"command":"ls"}"#)
                 == .execute(command: "ls", directory: nil, timeoutSeconds: 120, background: false))
-        #expect(try ToolRequest(name: "process_signal", arguments: #"{"process":"p1"}"#) == .processSignal(process: "p1", signal: "terminate"))
+        #expect(
+            try ToolRequest(name: "process_signal", arguments: #"{"process":"p1"}"#)
+                == .processSignal(process: "p1", signal: "terminate"))
     }
 
     @Test(arguments: [
@@ -63,13 +65,28 @@ import Testing
         ("read_file", #"{"path":"a","limit":"many"}"#, "limit", "limit of read_file is a string; it must be an integer."),
         ("read_file", #"{"path":"a","limit":1.5}"#, "limit", "limit of read_file is a number; it must be an integer."),
         ("read_file", #"{"path":""}"#, "path", "path of read_file is empty; give a path."),
-        ("read_file", #"{"path":"a\u0000b"}"#, "path", "path of read_file is no path: it holds a NUL byte or is longer than 4096 bytes."),
+        (
+            "read_file", #"{"path":"a\u0000b"}"#, "path",
+            "path of read_file is no path: it holds a NUL byte or is longer than 4096 bytes."
+        ),
         ("write_file", #"{"path":"a","content":{"a":1}}"#, "content", "content of write_file is an object; it must be a string."),
-        ("edit_file", #"{"path":"a","old_text":"b","new_text":"c","replace_all":"maybe"}"#, "replace_all", "replace_all of edit_file is a string; it must be true or false."),
-        ("execute", #"{"command":"ls","timeout_seconds":90000}"#, "timeout_seconds", "timeout_seconds of execute is 90000; it must be from 1 to 3600."),
+        (
+            "edit_file", #"{"path":"a","old_text":"b","new_text":"c","replace_all":"maybe"}"#, "replace_all",
+            "replace_all of edit_file is a string; it must be true or false."
+        ),
+        (
+            "execute", #"{"command":"ls","timeout_seconds":90000}"#, "timeout_seconds",
+            "timeout_seconds of execute is 90000; it must be from 1 to 3600."
+        ),
         ("execute", #"{"command":"  "}"#, "command", "command of execute is empty; give a command."),
-        ("execute", #"{"command":"ls","sudo":true}"#, "sudo", "execute has no argument 'sudo'. It takes: command, directory, timeout_seconds, background."),
-        ("process_signal", #"{"process":"p1","signal":"HUP"}"#, "signal", "signal of process_signal is 'HUP'; it must be one of interrupt, terminate, kill."),
+        (
+            "execute", #"{"command":"ls","sudo":true}"#, "sudo",
+            "execute has no argument 'sudo'. It takes: command, directory, timeout_seconds, background."
+        ),
+        (
+            "process_signal", #"{"process":"p1","signal":"HUP"}"#, "signal",
+            "signal of process_signal is 'HUP'; it must be one of interrupt, terminate, kill."
+        ),
     ])
     func `an error names the field and what is expected`(tool: String, arguments: String, field: String, message: String) {
         let error = error(tool, arguments)

@@ -1,0 +1,181 @@
+import API
+import Core
+import Foundation
+
+struct SessionsPage: PageView {
+    static let template = "sessions"
+
+    struct Row: Sendable {
+        var id: String
+        var client: String
+        var prompt: String
+        var initiator: String
+        var provider: String
+        var models: String
+        var interceptions: String
+        var tokens: String
+        var cost: String
+        var started: String
+        var startedIso: String
+    }
+
+    var frame: PageFrame
+    var summary: String
+    var any: Bool
+    var sessions: [Row]
+    var next: String?
+    var accessUrl: String
+
+    init(frame: PageFrame, list: AISessionList, accessURL: String, now: Date) {
+        self.frame = frame
+        sessions = list.sessions.map { session in
+            Row(
+                id: session.id, client: session.client, prompt: session.prompt.map { PageText.line($0) } ?? "(no text)",
+                initiator: session.initiator, provider: session.providers.joined(separator: ", "),
+                models: session.models.joined(separator: ", "), interceptions: PageText.count(session.interceptions),
+                tokens: PageText.count(session.usage.total), cost: NanoDollars(session.costNanoDollars).description,
+                started: PageText.ago(session.startedAt, now: now), startedIso: PageText.iso(session.startedAt))
+        }
+        any = !sessions.isEmpty
+        summary = any ? "every model call, by the conversation it belongs to" : ""
+        next = list.after
+        accessUrl = accessURL
+    }
+}
+
+struct SessionPage: PageView {
+    static let template = "session"
+
+    struct Row: Sendable {
+        var id: String
+        var started: String
+        var startedIso: String
+        var prompt: String
+        var model: String
+        var input: String
+        var output: String
+        var cost: String
+        var state: String
+        var tone: String
+    }
+
+    var frame: PageFrame
+    var id: String
+    var initiator: String
+    var client: String
+    var interceptions: String
+    var cost: String
+    var calls: [Row]
+
+    init(frame: PageFrame, session: AISession, calls list: [Interception], now: Date) {
+        self.frame = frame
+        id = session.id
+        initiator = session.initiator
+        client = session.client
+        interceptions = PageText.count(session.interceptions)
+        cost = NanoDollars(session.costNanoDollars).description
+        calls = list.map { call in
+            Row(
+                id: call.id, started: PageText.ago(call.startedAt, now: now), startedIso: PageText.iso(call.startedAt),
+                prompt: call.prompt.map { PageText.line($0, limit: 80) } ?? "went on with tool results", model: call.model,
+                input: call.usage.map { PageText.count($0.allInput) } ?? "–",
+                output: call.usage.map { PageText.count($0.outputTokens) } ?? "–",
+                cost: call.costNanoDollars.map { NanoDollars($0).description } ?? "–", state: call.status,
+                tone: Tone.of(call.status))
+        }
+    }
+}
+
+struct InterceptionPage: PageView {
+    static let template = "interception"
+
+    struct Fact: Sendable {
+        var name: String
+        var value: String
+    }
+
+    struct Tool: Sendable {
+        var id: String
+        var name: String
+        var input: String
+        var result: String?
+    }
+
+    struct Row: Sendable {
+        var attempt: Int
+        var state: String
+        var tone: String
+        var input: String
+        var cacheRead: String
+        var cacheWrite: String
+        var output: String
+        var cost: String
+        var price: String
+    }
+
+    var frame: PageFrame
+    var id: String
+    var session: String
+    var facts: [Fact]
+    var prompt: String?
+    var thoughts: String?
+    var answer: String?
+    var hasTools: Bool
+    var tools: [Tool]
+    var ledger: [Row]
+
+    init(frame: PageFrame, call: Interception) {
+        self.frame = frame
+        id = call.id
+        session = call.sessionID
+        prompt = call.prompt.filled.map { PageText.excerpt($0) }
+        thoughts = call.thoughts.filled.map { PageText.excerpt($0) }
+        answer = call.answer.filled.map { PageText.excerpt($0) }
+        tools = (call.toolUsages ?? []).map {
+            Tool(
+                id: $0.id, name: $0.tool, input: PageText.excerpt(PageText.prettyJSON($0.input)),
+                result: $0.result.map { PageText.excerpt($0) })
+        }
+        hasTools = !tools.isEmpty
+        ledger = (call.ledger ?? []).map { row in
+            Row(
+                attempt: row.attempt, state: row.state, tone: Tone.of(row.state), input: PageText.count(row.usage.inputTokens),
+                cacheRead: PageText.count(row.usage.cacheReadInputTokens),
+                cacheWrite: PageText.count(row.usage.cacheWriteInputTokens),
+                output: PageText.count(row.usage.outputTokens), cost: NanoDollars(row.costNanoDollars).description,
+                price: row.priceID)
+        }
+        facts = Self.facts(of: call)
+    }
+
+    private static func facts(of call: Interception) -> [Fact] {
+        var facts = [
+            Fact(name: "By", value: call.initiator),
+            Fact(name: "Client", value: call.client),
+            Fact(name: "Model", value: "\(call.model) at \(call.providerName)"),
+            Fact(name: "State", value: call.status),
+            Fact(name: "Allowed by", value: call.policy),
+            Fact(name: "Cost", value: call.costNanoDollars.map { NanoDollars($0).description } ?? "not settled"),
+            Fact(name: "Started", value: PageText.iso(call.startedAt)),
+        ]
+        if let ended = call.endedAt {
+            let seconds = ended.timeIntervalSince(call.startedAt)
+            facts.append(Fact(name: "Took", value: "\(seconds.formatted(.number.precision(.fractionLength(2)))) s"))
+        }
+        if let reason = call.stopReason { facts.append(Fact(name: "Stopped because", value: reason)) }
+        if let hint = call.credentialHint { facts.append(Fact(name: "Key", value: hint)) }
+        if let task = call.taskID { facts.append(Fact(name: "Task", value: "\(task), step \(call.taskStep ?? 0)")) }
+        if let error = call.error { facts.append(Fact(name: "Error", value: error)) }
+        return facts
+    }
+}
+
+extension TokenUsage {
+    var allInput: Int { inputTokens + cacheReadInputTokens + cacheWriteInputTokens }
+    var total: Int { allInput + outputTokens }
+}
+
+extension String? {
+    /// Nil when there is nothing in it: a template's section shows a text that is there, be it empty.
+    fileprivate var filled: String? { flatMap { $0.isEmpty ? nil : $0 } }
+}
