@@ -142,7 +142,8 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "WorkspacesTests", dependencies: ["Workspaces", "AgentProtocol", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "ServerTests", dependencies: ["Server", "API", "HTTPTransport", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "ServerTests", dependencies: ["Server", "slipway-server", "API", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

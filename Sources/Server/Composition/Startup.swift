@@ -15,7 +15,6 @@ struct Startup: Sendable {
         let begin = ContinuousClock.now
         try prepareDataDirectory()
         let readiness = Readiness()
-        let metrics = Metrics()
         let pool = try await openDatabase()
         let ring = try KeyRingSource.load(configuration)
         try await KeyRingSource.check(ring, pool)
@@ -25,25 +24,10 @@ struct Startup: Sendable {
         lifecycle.run(.heartbeat, stop: { await replica.leave() }) { await replica.run() }
         readiness.require { replica.silence > .seconds(5) ? "the database does not answer" : nil }
 
-        let snapshot = CredentialSnapshot(pool: pool, logger: logger)
-        try await snapshot.load()
-        lifecycle.run(.settings) { await snapshot.run() }
-        let passwords = Passwords()
-        lifecycle.started(.settings) { await passwords.close() }
-        let users = UserService(pool: pool, passwords: passwords, logger: logger)
-        let authenticator = Authenticator(
-            snapshot: snapshot, users: users,
-            cookie: SessionCookie(isSecure: configuration.effectiveAccessURL.hasPrefix("https:")),
-            accessURL: configuration.effectiveAccessURL)
-
-        let router = Router(context: SlipwayContext.self)
-        router.add(middleware: RequestMiddleware(metrics: metrics, trustedProxies: configuration.trustedProxies, logger: logger))
-        let table = RouteTable(router: router, authenticator: authenticator)
-        let tokens = TokenService(pool: pool)
-        HealthRoutes(readiness: readiness, metrics: metrics).register(on: table)
-        UserRoutes(users: users, tokens: tokens, authenticator: authenticator).register(on: table)
-        TokenRoutes(tokens: tokens).register(on: table)
-        FileRoutes(files: FileStore(pool: pool)).register(on: table)
+        let services = try await Services.start(
+            configuration: configuration, pool: pool, ring: ring, replica: replica, readiness: readiness, lifecycle: lifecycle,
+            logger: logger)
+        let router = services.router()
 
         try Task.checkCancellation()
         let listener = try Listener(configuration: configuration, router: router, logger: logger)
@@ -55,7 +39,7 @@ struct Startup: Sendable {
             if configuration.drainDelay > .zero { try? await Task.sleep(for: configuration.drainDelay) }
         }
         readiness.started()
-        try await announce(port: port, users: users, took: begin.duration(to: .now))
+        try await announce(port: port, users: services.users, took: begin.duration(to: .now))
     }
 
     private func prepareDataDirectory() throws {

@@ -96,8 +96,9 @@ package final class Lifecycle: Sendable {
         let begin = clock.now
         for phase in plan.phases {
             let phaseBegin = clock.now
+            let bound = plan.bound(of: phase, after: begin.duration(to: phaseBegin))
             let closed = NIOLockedValueBox<Set<ServerPart>>([])
-            let isDone = await Deadline.within(phase.bound) {
+            let isDone = await Deadline.within(bound) {
                 for group in phase.groups {
                     await withDiscardingTaskGroup { tasks in
                         for part in group {
@@ -116,7 +117,7 @@ package final class Lifecycle: Sendable {
                     running.contains { $0.part == part } && !closed.withLockedValue { $0.contains(part) }
                 }
                 logger.warning(
-                    "Shutdown phase '\(phase.name)' did not end within \(phase.bound); going on.",
+                    "Shutdown phase '\(phase.name)' did not end within \(bound); going on.",
                     metadata: ["open": "\(open.map(\.rawValue).joined(separator: ","))"])
             }
             logger.debug("Shutdown phase '\(phase.name)' took \(phaseBegin.duration(to: clock.now).milliseconds) ms.")

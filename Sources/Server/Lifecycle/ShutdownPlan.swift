@@ -38,17 +38,24 @@ package struct ShutdownPlan: Sendable {
     }
 
     package var phases: [Phase]
+    /// All phases together; a phase that comes late has what is left, but never less than half a second.
+    package var total = Duration.seconds(28)
+
+    package func bound(of phase: Phase, after elapsed: Duration) -> Duration {
+        min(phase.bound, max(total - elapsed, .milliseconds(500)))
+    }
 
     package static func slipway(drainDelay: Duration, grace: Duration) -> ShutdownPlan {
-        ShutdownPlan(phases: [
-            Phase(name: "drain", bound: drainDelay + .seconds(1), groups: [[.readiness], [.listener, .admission]]),
-            Phase(name: "loop and gateway", bound: grace, groups: [[.taskWorker, .gateway]]),
-            Phase(name: "sessions", bound: .seconds(1), groups: [[.eventStreams, .agentSessions], [.connections]]),
-            Phase(name: "provisioners", bound: .seconds(5), groups: [[.provisioners]]),
-            Phase(
-                name: "background", bound: .seconds(1),
-                groups: [[.demoModel, .reconcilers, .settings, .heartbeat], [.transport]]),
-            Phase(name: "storage", bound: .seconds(5), groups: [[.pool], [.cluster]]),
-        ])
+        ShutdownPlan(
+            phases: [
+                Phase(name: "drain", bound: drainDelay + .seconds(1), groups: [[.readiness], [.listener, .admission]]),
+                Phase(name: "loop and gateway", bound: grace, groups: [[.taskWorker, .gateway]]),
+                Phase(name: "sessions", bound: .seconds(1), groups: [[.eventStreams, .agentSessions], [.connections]]),
+                Phase(name: "provisioners", bound: .seconds(5), groups: [[.provisioners]]),
+                Phase(
+                    name: "background", bound: .seconds(1),
+                    groups: [[.demoModel, .reconcilers, .settings, .heartbeat], [.transport]]),
+                Phase(name: "storage", bound: .seconds(5), groups: [[.pool], [.cluster]]),
+            ], total: drainDelay + .seconds(28))
     }
 }

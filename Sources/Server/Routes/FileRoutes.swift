@@ -18,7 +18,7 @@ struct FileRoutes: Sendable {
         let type = call.incoming.header(.contentType) ?? "application/octet-stream"
         let file = try await files.write(call.principal, contentType: type, call.incoming.request.body)
         let id = file.id.uuidString.lowercased()
-        return try .json(UploadResponse(hash: id, size: file.size, sha256: file.hash.hex), status: .created)
+        return try .json(UploadedFile(id: id, hash: file.hash.hex, size: Int64(file.size)), status: .created)
     }
 
     @Sendable func download(_ call: Call) async throws -> Response {

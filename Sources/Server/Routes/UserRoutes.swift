@@ -29,6 +29,7 @@ struct UserRoutes: Sendable {
 
     @Sendable func createFirst(_ incoming: Incoming) async throws -> Response {
         let wanted = try await incoming.json(CreateFirstUserRequest.self)
+        if wanted.tokenName == nil { try authenticator.checkOrigin(of: incoming.request) }
         let user = try await users.createFirst(
             setupCode: wanted.setupCode, username: wanted.username, email: wanted.email, password: Secret(wanted.password),
             address: incoming.clientAddress)
@@ -37,6 +38,7 @@ struct UserRoutes: Sendable {
 
     @Sendable func logIn(_ incoming: Incoming) async throws -> Response {
         let wanted = try await incoming.json(LoginRequest.self)
+        if wanted.tokenName == nil { try authenticator.checkOrigin(of: incoming.request) }
         let user = try await users.logIn(
             username: wanted.username, password: Secret(wanted.password), address: incoming.clientAddress)
         return try await welcome(user, tokenName: wanted.tokenName, incoming)
@@ -49,7 +51,6 @@ struct UserRoutes: Sendable {
             let body = LoginResponse(user: user.shown, token: key.reveal(), tokenExpiresAt: token.expiresAt)
             return try .json(body, status: .created)
         }
-        try authenticator.checkOrigin(of: incoming.request)
         let session = try await users.openSession(user, address: incoming.clientAddress, userAgent: incoming.header(.userAgent))
         var response = try Response.json(LoginResponse(user: user.shown, token: nil, tokenExpiresAt: nil), status: .created)
         response.headers[.setCookie] = authenticator.cookie.setting(session.reveal(), maxAge: SessionStore.lifetime)

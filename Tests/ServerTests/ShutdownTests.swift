@@ -1,0 +1,114 @@
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct ShutdownTests {
+    /// From the signal to the end of the process, as its parent sees it.
+    private func timeToEnd(_ server: ServerProcess, after signal: Int32) async -> (status: Int32, time: Duration) {
+        let begin = ContinuousClock.now
+        server.signal(signal)
+        let status = await server.ended()
+        return (status, begin.duration(to: .now))
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
+    func `an idle server ends within 100 ms of its own time and with status 0`(signal: Int32) async throws {
+        try await TestDatabase.with { database in
+            let server = try await ServerProcess.start(database: database.url)
+            // A kept-alive connection must not hold it.
+            #expect(try await Client(server).get("/readyz").status == 200)
+            let (status, _) = await timeToEnd(server, after: signal)
+            #expect(status == 0)
+            let closed = try #require(server.logText.split(separator: "\n").first { $0.contains("Closed in ") })
+            let milliseconds = try #require(Int(closed.split(separator: " ").suffix(2).first ?? ""))
+            #expect(milliseconds < 100)
+            await server.stop()
+        }
+    }
+
+    @Test func `a server that is told to end during its start closes what it had`() async throws {
+        let server = try ServerProcess.launch(database: nil)
+        // The embedded database is being made now.
+        try await waitForFile(server.directory + "/postgres")
+        let (status, time) = await timeToEnd(server, after: SIGTERM)
+        #expect(status == 0, "\(server.logText)")
+        #expect(time < .seconds(20))
+        #expect(!server.logText.contains("is ready at"))
+        // Nothing of it is left: the next server of this directory gets the lock and the database.
+        let next = try await ServerProcess.start(database: nil, directory: server.directory)
+        #expect(try await Client(next).get("/readyz").status == 200)
+        await next.stop()
+    }
+
+    private func waitForFile(_ path: String) async throws {
+        for _ in 0..<1000 {
+            if FileManager.default.fileExists(atPath: path) { return }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        Issue.record("\(path) was not made")
+    }
+
+    @Test func `the drain delay serves on, says 503 at readyz, and the second signal is heard meanwhile`() async throws {
+        try await TestDatabase.with { database in
+            let server = try await ServerProcess.start(database: database.url, arguments: ["--drain-delay", "700ms"])
+            let begin = ContinuousClock.now
+            server.signal(SIGTERM)
+            try await server.waitForLine(containing: "shutting down in order")
+            let answer = try await Client(server).get("/readyz")
+            #expect(answer.status == 503)
+            #expect(answer.text == "not ready: shutting down\n")
+            #expect(try await Client(server).get("/healthz").status == 200)
+            server.signal(SIGTERM)
+            try await server.waitForLine(containing: "again")
+            #expect(await server.ended() == 0)
+            #expect(begin.duration(to: .now) >= .milliseconds(700))
+            await server.stop()
+        }
+    }
+
+    @Test func `the third signal ends it at once`() async throws {
+        try await TestDatabase.with { database in
+            let server = try await ServerProcess.start(database: database.url, arguments: ["--drain-delay", "1h"])
+            server.signal(SIGTERM)
+            try await server.waitForLine(containing: "shutting down in order")
+            server.signal(SIGTERM)
+            try await server.waitForLine(containing: "again")
+            let (status, time) = await timeToEnd(server, after: SIGINT)
+            #expect(status == 130)
+            #expect(time < .milliseconds(500))
+            await server.stop()
+        }
+    }
+
+    @Test func `a taken address is one sentence and status 1, and everything started before is closed`() async throws {
+        try await TestDatabase.with { database in
+            let first = try await ServerProcess.start(database: database.url)
+            let address = String(first.url.dropFirst("http://".count))
+            let second = try ServerProcess.launch(
+                database: database.url, directory: first.directory, arguments: ["--listen", address])
+            #expect(await second.ended() == 1)
+            #expect(second.logText.contains("Cannot listen on \(address): another program listens there already."))
+            #expect(second.logText.contains("Closed in "))
+            await first.stop()
+        }
+    }
+
+    @Test func `an unknown option ends it with status 78 before anything is started`() async throws {
+        let server = try ServerProcess.launch(database: nil, arguments: ["--lisen", "x"])
+        #expect(await server.ended() == 78)
+        #expect(server.logText == "slipway-server: --lisen is not an option of slipway-server. Did you mean --listen?\n")
+        await server.stop()
+    }
+
+    @Test func `a server with another key ring refuses to start in one sentence`() async throws {
+        try await TestDatabase.with { database in
+            let first = try await ServerProcess.start(database: database.url)
+            await first.stop()
+            let second = try ServerProcess.launch(
+                database: database.url, environment: ["SLIPWAY_KEYS": "other " + String(repeating: "ab", count: 32)])
+            #expect(await second.ended() == 1)
+            #expect(second.logText.contains("This key ring is not the one that the database was written with"))
+            await second.stop()
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import Foundation
+import HTTPTransport
+import Logging
+import NIOCore
+import TestSupport
+import Testing
+
+/// The built `slipway-server`, started as an operator would.
+final class ServerProcess: Sendable {
+    let url: String
+    let directory: String
+    private let process: Process
+    private let log: String
+    private let endedAt: AsyncStream<Void>
+
+    /// Returns when the log says that the server is ready.
+    static func start(
+        database: String?, directory: String? = nil, arguments: [String] = [], environment: [String: String] = [:]
+    ) async throws -> ServerProcess {
+        let server = try launch(database: database, directory: directory, arguments: arguments, environment: environment)
+        for await line in server.lines() {
+            if let range = line.range(of: "is ready at ") {
+                return ServerProcess(server, url: String(line[range.upperBound...].prefix { $0 != " " }))
+            }
+        }
+        throw Failed(log: server.logText)
+    }
+
+    /// Returns at once.
+    static func launch(
+        database: String?, directory: String? = nil, arguments: [String] = [], environment: [String: String] = [:]
+    ) throws -> ServerProcess {
+        let directory = try directory ?? temporaryDirectory()
+        let log = directory + "/server-\(UUID().uuidString.prefix(8)).log"
+        try Data().write(to: URL(fileURLWithPath: log))
+        let process = Process()
+        process.executableURL = binary
+        process.arguments =
+            ["--data-dir", directory, "--listen", "127.0.0.1:0"] + (database.map { ["--postgres-url", $0] } ?? []) + arguments
+        process.environment = ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin"].merging(environment) { _, new in new }
+        process.standardError = FileHandle(forWritingAtPath: log)
+        process.standardOutput = FileHandle.nullDevice
+        process.standardInput = FileHandle.nullDevice
+        let (ended, end) = AsyncStream<Void>.makeStream()
+        process.terminationHandler = { _ in end.finish() }
+        try process.run()
+        return ServerProcess(process, directory: directory, log: log, endedAt: ended)
+    }
+
+    struct Failed: Error, CustomStringConvertible {
+        var log: String
+        var description: String { "the server ended before it was ready:\n\(log)" }
+    }
+
+    private init(_ process: Process, directory: String, log: String, endedAt: AsyncStream<Void>) {
+        (self.process, self.directory, self.log, self.endedAt, url) = (process, directory, log, endedAt, "")
+    }
+
+    private init(_ other: ServerProcess, url: String) {
+        (process, directory, log, endedAt, self.url) = (other.process, other.directory, other.log, other.endedAt, url)
+    }
+
+    static func temporaryDirectory() throws -> String {
+        let path = "/tmp/slipway-server-tests/\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        chmod("/tmp/slipway-server-tests", 0o711)
+        chmod(path, 0o711)
+        return path
+    }
+
+    /// Beside the test bundle.
+    static let binary: URL = {
+        let bundle = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+        var folder = bundle.deletingLastPathComponent()
+        while folder.path != "/" {
+            let candidate = folder.appendingPathComponent("slipway-server")
+            if FileManager.default.isExecutableFile(atPath: candidate.path) { return candidate }
+            folder = folder.deletingLastPathComponent()
+        }
+        return URL(fileURLWithPath: ".build/debug/slipway-server")
+    }()
+
+    var pid: Int32 { process.processIdentifier }
+    var logText: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+
+    /// The complete lines of the log as they are written; ends with the process.
+    func lines() -> AsyncStream<String> {
+        AsyncStream { continuation in
+            let task = Task {
+                var seen = 0
+                while true {
+                    let isOver = !process.isRunning
+                    let text = logText
+                    let complete = text.lastIndex(of: "\n").map { text[...$0] } ?? ""
+                    let lines = complete.split(separator: "\n")
+                    for line in lines.dropFirst(seen) { continuation.yield(String(line)) }
+                    seen = lines.count
+                    if isOver { break }
+                    try await Task.sleep(for: .milliseconds(5))
+                }
+                continuation.finish()
+            }
+            continuation.onTermination = { _ in task.cancel() }
+        }
+    }
+
+    func waitForLine(containing text: String) async throws {
+        for await line in lines() where line.contains(text) { return }
+        throw Failed(log: logText)
+    }
+
+    func signal(_ number: Int32) { kill(pid, number) }
+
+    /// Waits for the end. The status, or the negative number of the signal that killed it.
+    func ended() async -> Int32 {
+        for await _ in endedAt {}
+        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+    }
+
+    func stop() async {
+        if process.isRunning { signal(SIGTERM) }
+        _ = await ended()
+        try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    /// What the server printed for whoever makes the first account.
+    var setupCode: String? {
+        logText.split(separator: "\n").compactMap { line in
+            line.range(of: "set-up code ").map { String(line[$0.upperBound...]) }
+        }.last
+    }
+}
