@@ -1,0 +1,55 @@
+import Core
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Turns views into answers for browsers.
+struct PageResponder: Sendable {
+    /// Scripts, styles and pictures come from here alone; nothing may frame a page, and forms lead nowhere else.
+    static let contentSecurityPolicy = """
+        default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+        base-uri 'none'; frame-ancestors 'none'
+        """
+
+    let templates: DashboardTemplates
+
+    func page(_ view: some PageView, status: HTTPResponse.Status = .ok) throws -> Response {
+        html(try templates.render(view), status: status)
+    }
+
+    /// An error as a page with the same words that a program would get.
+    func failed(_ error: AppError, _ incoming: Incoming, _ principal: Principal?) throws -> Response {
+        let heading =
+            switch error.code {
+            case .notFound: "Not here"
+            case .forbidden: "Not allowed"
+            case .internal: "Something went wrong"
+            case .unavailable: "Not now"
+            default: "That did not work"
+            }
+        return try page(
+            MessagePage(
+                frame: PageFrame(title: heading, principal: principal), heading: heading,
+                message: error.code == .internal ? "The server's log says more." : error.message, requestId: incoming.requestID),
+            status: error.status)
+    }
+
+    func seeOther(_ path: String) -> Response { Response(status: .seeOther, headers: [.location: path]) }
+
+    private func html(_ text: String, status: HTTPResponse.Status) -> Response {
+        Response(
+            status: status,
+            headers: [
+                .contentType: "text/html; charset=utf-8", .cacheControl: "no-store",
+                .contentSecurityPolicy: Self.contentSecurityPolicy,
+            ],
+            body: .init(byteBuffer: ByteBuffer(string: text)))
+    }
+
+    /// Where to go after signing in: a path on this server, else its start. `//host` and `/\host` would lead elsewhere.
+    static func localPath(_ text: String) -> String {
+        guard text.hasPrefix("/"), !text.hasPrefix("//"), !text.hasPrefix("/\\"), text.allSatisfy({ $0.isASCII && !$0.isNewline })
+        else { return "/tasks" }
+        return text == "/" ? "/tasks" : text
+    }
+}
