@@ -163,3 +163,195 @@ def prepare():
         environment = dict(os.environ, PORT=str(PORTS["caddy" + suffix]), UPSTREAM=str(PORTS[upstream]), HOME=WORK)
         proxies["caddy" + suffix] = start("caddy", "run", "--config", f"{HERE}/Caddyfile", "--adapter", "caddyfile", env=environment)
     return proxies
+
+
+class Slipway:
+    """The server under measurement, on an embedded and durable database, with policy, budget, content recording and audit on."""
+
+    def __init__(self):
+        self.data = os.path.join(WORK, "data")
+        self.url = f"http://127.0.0.1:{PORTS['slipway']}"
+        self.process = start(f"{BIN}/slipway-server", "--data-dir", self.data, "--listen", f"127.0.0.1:{PORTS['slipway']}")
+        self.log = os.path.join(WORK, f"slipway-server.{len(children) - 1}.log")
+        wait_for(PORTS["slipway"], "/readyz")
+        code = None
+        deadline = time.time() + 30
+        while not code and time.time() < deadline:
+            code = re.search(r"set-up code\s+([A-Za-z0-9-]{8,})", open(self.log).read())
+            time.sleep(0.05)
+        self.environment = dict(os.environ, SLIPWAY_CONFIG_DIR=f"{WORK}/config", SLIPWAY_URL=self.url)
+        self.environment.pop("SLIPWAY_TOKEN", None)
+        password = os.urandom(12).hex()
+        self.cli("login", self.url, "--first-user", "--setup-code", code.group(1), "--username", "bench", "--email", "bench@example.com",
+                 "--password-stdin", input=password + "\n")
+        for name, kind, port in (("messages", "anthropic", "upstream"), ("chat", "openai", "upstream"), ("chat20", "openai", "upstream20"),
+                                 ("paced", "openai", "paced")):
+            base = f"http://127.0.0.1:{PORTS[port]}" + ("" if kind == "anthropic" else "/v1")
+            self.cli("providers", "add", name, "--type", kind, "--base-url", base, "--key-stdin", "--allow-private", input="sk-bench-0123456789\n")
+        for kind in ("anthropic", "openai"):
+            self.cli("models", "price", "bench-model", "--type", kind, "--input-price", "3", "--output-price", "15")
+        self.cli("models", "allow", "bench", "--model", "*/bench-model", "--role", "owner")
+        self.cli("budget", "set", "bench", "1000000")
+        self.token = self.cli("tokens", "create", "--name", "bench", "--scope", "gateway").strip()
+        pid_file = open(os.path.join(self.data, "postgres/data/postmaster.pid")).read().split("\n")
+        self.postgres, self.socket = int(pid_file[0]), pid_file[4]
+        self.database_password = open(os.path.join(self.data, "postgres/password")).read().strip()
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            if self.sql(f"SHOW {setting}") != "on":
+                raise SystemExit(f"bench: refused: {setting} is off, so the figures would say nothing")
+
+    def cli(self, *arguments, **more):
+        return run(f"{BIN}/slipway", *arguments, env=self.environment, **more).stdout
+
+    def sql(self, query):
+        environment = dict(os.environ, PGPASSWORD=self.database_password)
+        return run("psql", "-h", self.socket, "-U", "slipway", "-d", "postgres", "-Atqc", query, env=environment).stdout.strip()
+
+    def target(self, provider, path):
+        return Target("slipway", PORTS["slipway"], [self.process.pid], f"/api/v2/ai-gateway/{provider}{path}",
+                      [f"Authorization: Bearer {self.token}"], self.postgres)
+
+    def verify(self, answered):
+        """The honesty checks: what was answered is on record, paid and provable, and nothing is held."""
+        deadline = time.time() + 60
+        while time.time() < deadline and self.sql("SELECT count(*) FROM ai_holds") != "0":
+            time.sleep(0.2)
+        counts = {name: int(self.sql(query)) for name, query in (
+            ("interceptions", "SELECT count(*) FROM ai_interceptions WHERE status <> 'refused'"),
+            ("completed", "SELECT count(*) FROM ai_interceptions WHERE status = 'completed'"),
+            ("ledger rows", "SELECT count(*) FROM ai_ledger"),
+            ("held", "SELECT coalesce(sum(held), 0) FROM ai_budgets"),
+            ("spent", "SELECT coalesce(sum(spent), 0) FROM ai_budgets"),
+            ("ledger cost", "SELECT coalesce(sum(cost), 0) FROM ai_ledger"))}
+        verified = run(f"{BIN}/slipway", "audit", "verify", env=self.environment, check=False)
+        print(f"\nanswered {answered}, on record {counts}, audit: {verified.stdout.strip()}")
+        problems = []
+        # A connection that the load closes at its end leaves a call that nobody counted: those are on record as left or completed.
+        if counts["completed"] < answered:
+            problems.append("answers are missing from the record")
+        if counts["interceptions"] != counts["ledger rows"]:
+            problems.append("interceptions and ledger rows differ")
+        if counts["held"] != 0 or counts["spent"] != counts["ledger cost"]:
+            problems.append("the budget does not agree with the ledger")
+        if verified.returncode != 0:
+            problems.append("the audit chain does not verify")
+        if problems:
+            raise SystemExit("bench: FAILED: " + "; ".join(problems))
+
+
+def row(*cells):
+    widths = (26, 6, 12, 9, 9, 9, 9, 9, 9, 8)
+    print("".join(f"{str(cell):<{width}}" if index in (0, 2) else f"{str(cell):>{width}} " for index, (cell, width) in enumerate(zip(cells, widths))), flush=True)
+
+
+def measure_gateway(slipway, proxies):
+    answered = 0
+    cells = (("messages", "/v1/messages", "upstream", "", False), ("chat", "/v1/chat/completions", "upstream", "", False),
+             ("messages", "/v1/messages", "upstream", "", True), ("chat20", "/v1/chat/completions", "upstream20", "20", False))
+    row("path", "conc", "through", "req/s", "p50 ms", "p99 ms", "CPU µs", "DB µs", "vs caddy", "errors")
+    for provider, path, upstream, suffix, streamed in cells:
+        kind = "messages" if "messages" in path else "chat"
+        body = BODIES[kind, streamed]
+        title = f"{kind}{' streamed' if streamed else ''}{' after 20 ms' if suffix else ''}"
+        gateway_path = path if kind == "messages" else path.replace("/v1", "", 1)
+        targets = [
+            Target("direct", PORTS[upstream], [], path),
+            Target("nginx", PORTS["nginx" + suffix], [proxies["nginx" + suffix].pid], path),
+            Target("caddy", PORTS["caddy" + suffix], [proxies["caddy" + suffix].pid], path),
+            slipway.target(provider, os.environ.get("GATEWAY_PREFIX", "/v1") + gateway_path.removeprefix("/v1")),
+        ]
+        for connections in (1, 32, 256):
+            rates = {}
+            for target in targets:
+                figures = target.load(body, connections)
+                rates[target.name] = figures["rps"]
+                if target.name == "slipway":
+                    answered += figures["n"]
+                ratio = f"{figures['rps'] / rates['caddy']:.2f}" if rates.get("caddy") else ""
+                row(title, connections, target.name, f"{figures['rps']:.0f}", f"{figures['p50']:.2f}", f"{figures['p99']:.2f}",
+                    f"{figures['cpu_us']:.0f}" if target.roots else "", f"{figures['db_us']:.0f}" if target.postgres else "", ratio,
+                    figures["errors"])
+                if figures["note"]:
+                    print("  " + figures["note"])
+    return answered
+
+
+def measure_streams(slipway, proxies, count=1000):
+    print(f"\n{count} streams at once: 20 events each, one in 500 ms")
+    answered = 0
+    targets = [Target("nginx", PORTS["nginxpaced"], [proxies["nginxpaced"].pid], "/v1/chat/completions"),
+               Target("caddy", PORTS["caddypaced"], [proxies["caddypaced"].pid], "/v1/chat/completions"),
+               slipway.target("paced", os.environ.get("GATEWAY_PREFIX", "/v1") + "/chat/completions")]
+    for target in targets:
+        roots = target.roots if not target.postgres else [slipway.process.pid]
+        database = tree(slipway.postgres, processes()) if target.postgres else set()
+        own = lambda: sum(resident_kib_of(pid) for pid in (set().union(*(tree(root, processes()) for root in roots)) - database))
+        idle = own()
+        command = [os.path.join(WORK, "load"), "-1", target.port, target.path, count, 40, BODIES["chat", True], *target.headers]
+        child = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(6)
+        full = own()
+        out, err = child.communicate()
+        figures = json.loads(out)
+        if target.postgres:
+            answered += figures["n"]
+        print(f"  {target.name:<10} finished {figures['n']:>5}, errors {figures['errors']}, {(full - idle) / count:6.1f} KiB a stream, "
+              f"longest silence {figures['stall']:.0f} ms {err.strip()}", flush=True)
+    return answered
+
+
+def resident_kib_of(pid):
+    try:
+        return int(re.search(r"^Pss:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read(), re.M).group(1))
+    except (OSError, AttributeError):
+        return 0
+
+
+def measure_sandbox(slipway):
+    print("\nworkspaces: made, started and the agent ready (API, database and job queue included); then commands in one")
+    times = []
+    for index in range(15):
+        begin = time.time()
+        slipway.cli("workspace", "create", f"bench-{index}")
+        slipway.cli("workspace", "exec", f"bench-{index}", "--", "true")
+        times.append((time.time() - begin) * 1000)
+    client = statistics.median(timed(lambda: slipway.cli("users", "me")) for _ in range(7))
+    print(f"  create + first command: median {statistics.median(times):.0f} ms, of which two starts of the client program "
+          f"{2 * client:.0f} ms")
+    request = urllib.request.Request(
+        f"{slipway.url}/api/v2/workspaces/bench-0/exec", data=json.dumps({"command": "true"}).encode(), method="POST",
+        headers={"Authorization": "Bearer " + json.load(open(f"{WORK}/config/login.json"))["token"], "Content-Type": "application/json"})
+    rounds = sorted(timed(lambda: urllib.request.urlopen(request).read()) for _ in range(200))
+    print(f"  command round trip over HTTP: median {rounds[100]:.2f} ms, p99 {rounds[197]:.2f} ms")
+    for index in range(15):
+        slipway.cli("workspace", "delete", f"bench-{index}")
+
+
+def timed(work):
+    begin = time.perf_counter()
+    work()
+    return (time.perf_counter() - begin) * 1000
+
+
+def main():
+    part = sys.argv[1] if len(sys.argv) > 1 else "all"
+    print(f"Slipway bench on {os.uname().release}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d %H:%M')} UTC")
+    try:
+        proxies = prepare()
+        slipway = Slipway()
+        wait_for(PORTS["nginx"])
+        wait_for(PORTS["caddy"])
+        answered = 0
+        if part in ("all", "gateway"):
+            answered += measure_gateway(slipway, proxies)
+        if part in ("all", "streams"):
+            answered += measure_streams(slipway, proxies)
+        if part in ("all", "sandbox"):
+            measure_sandbox(slipway)
+        slipway.verify(answered)
+    finally:
+        stop_all()
+
+
+if __name__ == "__main__":
+    main()
