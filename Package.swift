@@ -141,8 +141,13 @@ let package = Package(
             name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"],
             swiftSettings: settings),
         .testTarget(
-            name: "WorkspacesTests", dependencies: ["Workspaces", "AgentProtocol", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "ServerTests", dependencies: ["Server", "slipway-server", "API", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
+            name: "WorkspacesTests",
+            dependencies: [
+                "Workspaces", "AgentProtocol", "AgentRuntime", "CAgent", "TestSupport", "slipway-agent", nio, nioPosix, log,
+            ], swiftSettings: settings),
+        .testTarget(
+            name: "ServerTests",
+            dependencies: ["Server", "slipway-server", "API", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

@@ -16,6 +16,7 @@ package enum AgentProgram {
         // First of all: nobody who shares the uid may look into this process, which holds the token.
         _ = cagent_hide()
         signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)  // a file at its limit is an error like a full disk
         umask(0o077)
         let log = AgentLog(loop: MultiThreadedEventLoopGroup.singleton.any())
         do {
