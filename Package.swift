@@ -102,7 +102,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel",
+                "API", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel", "AgentProtocol",
+                "ModelAPI", "HTTPTransport",
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Mustache", package: "swift-mustache"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),

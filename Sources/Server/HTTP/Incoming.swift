@@ -34,19 +34,6 @@ package struct Incoming: Sendable {
         }
     }
 
-    /// The fields of an HTML form (`application/x-www-form-urlencoded`); of a repeated name the last one.
-    package func form() async throws -> [String: String] {
-        let text = String(buffer: try await collect(upTo: Self.maxJSONBytes))
-        var fields: [String: String] = [:]
-        for pair in text.split(separator: "&") {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
-                $0.replacing("+", with: " ").removingPercentEncoding ?? ""
-            }
-            fields[parts[0]] = parts.count == 2 ? parts[1] : ""
-        }
-        return fields
-    }
-
     /// A part of the path, percent-decoded.
     package func path(_ name: String) throws -> String {
         guard let value = context.parameters.get(name) else {
