@@ -97,7 +97,7 @@ let package = Package(
         .target(name: "API", dependencies: [], swiftSettings: settings),
         .target(
             name: "DemoModel",
-            dependencies: ["Core", "ModelAPI", hummingbird, nio, log],
+            dependencies: ["Core", hummingbird, nio, log, lifecycle, crypto, yams],
             swiftSettings: settings, plugins: [embedFiles]),
         .target(
             name: "Server",
@@ -135,7 +135,7 @@ let package = Package(
             dependencies: ["HTTPTransport", nio, nioPosix, .product(name: "NIOHTTP1", package: "swift-nio")],
             swiftSettings: settings),
         .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
-        .testTarget(name: "DemoModelTests", dependencies: ["DemoModel", "HTTPTransport"], swiftSettings: settings),
+        .testTarget(name: "DemoModelTests", dependencies: ["Core", "DemoModel", "HTTPTransport", "ModelAPI", nio, log], swiftSettings: settings),
         .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "AgentLoopTests", dependencies: ["AgentLoop", "TestSupport"], swiftSettings: settings),
         .testTarget(

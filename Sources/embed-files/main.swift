@@ -21,7 +21,7 @@ func hashes(for text: String) -> String {
 
 var entries: [String] = []
 let names = (FileManager.default.enumerator(atPath: root.path)?.compactMap { $0 as? String } ?? []).sorted()
-for name in names where !name.hasPrefix(".") {
+for name in names where !name.hasPrefix(".") && !name.contains("__pycache__/") {
     let file = root.appendingPathComponent(name)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: file.path, isDirectory: &isFolder), !isFolder.boolValue else { continue }
