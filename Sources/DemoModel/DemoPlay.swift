@@ -19,25 +19,25 @@ struct DemoPlay: Sendable {
         ]
     }
 
-    func streamed(_ request: Request) -> Response {
+    func streamed() -> Response {
         let frames = kind == .messages ? MessagesAnswer.frames(answer) : ChatAnswer.frames(answer)
-        return response("text/event-stream; charset=utf-8", request) { writer in
+        return response("text/event-stream; charset=utf-8") { writer in
             try await pause(milliseconds: answer.pace.firstMilliseconds)
             for (index, frame) in frames.enumerated() {
-                if let fault = answer.fault, index == fault.after, try await play(fault, request, &writer) { return }
+                if let fault = answer.fault, index == fault.after, try await play(fault, &writer) { return }
                 if frame.isPaced { try await pause(milliseconds: answer.pace.everyMilliseconds) }
                 try await writer.write(ByteBuffer(string: frame.text))
             }
         }
     }
 
-    func whole(_ request: Request) -> Response {
+    func whole() -> Response {
         let text = kind == .messages ? MessagesAnswer.whole(answer) : ChatAnswer.whole(answer)
         let body = ByteBuffer(string: text)
-        return response("application/json", length: body.readableBytes, request) { writer in
+        return response("application/json", length: body.readableBytes) { writer in
             try await pause(milliseconds: answer.pace.firstMilliseconds)
             switch answer.fault?.kind {
-            case .stall: try await Self.untilClientLeaves(request)
+            case .stall: try await Self.hang()
             case .cut, .streamError:
                 try await writer.write(body.getSlice(at: 0, length: body.readableBytes / 2)!)
                 throw Cut()
@@ -47,10 +47,10 @@ struct DemoPlay: Sendable {
     }
 
     /// Returns whether the answer has ended with it.
-    private func play(_ fault: Fault, _ request: Request, _ writer: inout any ResponseBodyWriter) async throws -> Bool {
+    private func play(_ fault: Fault, _ writer: inout any ResponseBodyWriter) async throws -> Bool {
         switch fault.kind {
         case .status, .silence: return false
-        case .stall: try await Self.untilClientLeaves(request)
+        case .stall: try await Self.hang()
         case .cut: throw Cut()
         case .streamError:
             let error = RequestError(fault)
@@ -65,15 +65,13 @@ struct DemoPlay: Sendable {
         try await Task.sleep(for: .milliseconds(milliseconds) / speed)
     }
 
-    /// Or the server is shut down, or ten minutes have passed.
-    static func untilClientLeaves(_ request: Request) async throws {
-        try await cancelWhenGracefulShutdown {
-            try await request.body.consumeWithCancellationOnInboundClose { _ in try await Task.sleep(for: .seconds(600)) }
-        }
+    /// Says nothing more for ten minutes, longer than any client waits, or until the server is shut down.
+    static func hang() async throws {
+        try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(600)) }
     }
 
     private func response(
-        _ contentType: String, length: Int? = nil, _ request: Request,
+        _ contentType: String, length: Int? = nil,
         _ write: @escaping @Sendable (inout any ResponseBodyWriter) async throws -> Void
     ) -> Response {
         let body = ResponseBody(contentLength: length) { writer in

@@ -34,10 +34,10 @@ struct DemoRoutes: Sendable {
             logger.debug("scripted reply", metadata: ["model": "\(answer.model)", "id": "\(answer.id)", "stop": "\(answer.stop)"])
             if let fault = answer.fault {
                 if fault.kind == .status { throw RequestError(fault) }
-                if fault.kind == .silence { try await DemoPlay.untilClientLeaves(request) }
+                if fault.kind == .silence { try await DemoPlay.hang() }
             }
             let play = DemoPlay(answer: answer, kind: kind, speed: speed)
-            return conversation.isStreamed ? play.streamed(request) : play.whole(request)
+            return conversation.isStreamed ? play.streamed() : play.whole()
         } catch {
             return failure(error, kind)
         }

@@ -34,17 +34,22 @@ struct SampleWorkspace {
     }
 
     private func shell(_ command: String) throws -> String {
+        // Into a file: Foundation's pipe reader ends the program when a signal interrupts it, and each child's end sends one.
+        let file = folder.deletingLastPathComponent().appendingPathComponent(folder.lastPathComponent + ".out")
+        try Data().write(to: file)
+        defer { try? FileManager.default.removeItem(at: file) }
+        let handle = try FileHandle(forWritingTo: file)
         let process = Process()
-        let pipe = Pipe()
         process.executableURL = URL(fileURLWithPath: "/bin/bash")
         process.arguments = ["-c", command]
         process.currentDirectoryURL = folder
-        process.standardOutput = pipe
-        process.standardError = pipe
+        process.standardOutput = handle
+        process.standardError = handle
         process.standardInput = FileHandle.nullDevice
         try process.run()
-        let output = pipe.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
+        try handle.close()
+        let output = try Data(contentsOf: file)
         return String(decoding: output, as: UTF8.self) + "\nexit code \(process.terminationStatus)"
     }
 }
