@@ -19,8 +19,9 @@ package struct LeaseStore: Sendable {
         }
     }
 
-    package func renew(worker: UUID, replica: ReplicaID) async throws {
-        try await pool.execute(Self.seen(worker, replica))
+    /// False when the worker is not known any more: it was unregistered, or the database lost it in a crash.
+    package func renew(worker: UUID) async throws -> Bool {
+        try await pool.execute("UPDATE task_workers SET seen_at = clock_timestamp() WHERE id = \(worker)") == 1
     }
 
     private static func seen(_ worker: UUID, _ replica: ReplicaID) -> Query {

@@ -1,6 +1,7 @@
 import Core
 import Crypto
 import Foundation
+import ModelAPI
 
 /// The texts that shape what a model does: the system prompt and the tools' schemas, as built in or as overridden file by file.
 package struct PromptSet: Sendable {
@@ -71,6 +72,13 @@ package struct PromptSet: Sendable {
             .replacingOccurrences(of: "{{directory}}", with: situation.directory)
             .replacingOccurrences(of: "{{branch}}", with: situation.branch)
             .replacingOccurrences(of: "{{base}}", with: situation.base)
+    }
+
+    /// The tools as a conversation sends them.
+    package var schemas: [ToolSchema] {
+        get throws {
+            try tools.map { try ToolSchema(name: $0.name, description: $0.description, inputSchema: $0.inputSchema.canonicalText) }
+        }
     }
 
     private static func tool(_ name: ToolName, _ text: String, file: String) throws -> Tool {

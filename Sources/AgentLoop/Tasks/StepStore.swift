@@ -249,6 +249,10 @@ extension StepStore {
         """
     }
 
+    func ensureStarted(_ lease: Lease, _ number: Int, sandbox: String) async throws {
+        try await commit(lease, [], [Self.start(lease, number, sandbox: sandbox)])
+    }
+
     /// Commits what an edit is about to write, before it is written.
     func prepare(_ lease: Lease, _ number: Int, _ edit: PreparedEdit) async throws {
         try await commit(

@@ -17,6 +17,7 @@ package struct TaskSnapshot: Sendable {
         var isEnded: Bool
         var hasEffect: Bool
         var cursor: Int
+        var modelID: String
     }
 
     var principal: Principal
@@ -83,12 +84,13 @@ extension StepStore {
                 arguments: try row["arguments"],
                 isStarted: state == "started", sandbox: try row["sandbox"],
                 prepared: try prepared.map { try EventCoding.value($0) },
-                isEnded: state == "ended", hasEffect: try row["has_effect"], cursor: try row["cursor"])
+                isEnded: state == "ended", hasEffect: try row["has_effect"], cursor: try row["cursor"], modelID: try row["model_id"]
+            )
             calls[call.number] = call
             guard let text: String = try row["result"] else { continue }
             let result = try EventCoding.value(text, as: CallResult.self)
             transcript.append(
-                .init(number: call.number, modelID: try row["model_id"], text: result.text, isError: result.isError),
+                .init(number: call.number, modelID: call.modelID, text: result.text, isError: result.isError),
                 step: call.step)
             if call.number > guardFrom, let signature: Data = try row["signature"] {
                 _ = repetition.record(CallSignature(bytes: signature), tool: call.tool, isChange: result.isChange)

@@ -17,18 +17,31 @@ extension TaskStore {
     }
 
     package func insert(_ principal: Principal, _ new: NewRow) async throws {
-        _ = try await pool.withConnection {
-            try await $0.pipeline([
-                """
-                INSERT INTO tasks (id, organization_id, owner_id, name, title, model, max_cost, max_steps, max_seconds, repository, input_file,
-                    base_branch)
-                VALUES (\(new.id), \(principal.organization), \(principal.user), \(new.name), \(new.title), \(new.model),
-                    \(new.limits.cost), \(new.limits.steps.map(Int32.init)), \(new.limits.seconds.map(Int32.init)), \(new.repository),
-                    \(new.inputFile), \(new.baseBranch))
-                """,
-                Self.message(new.prompt, id: UUID(), task: new.id, principal),
-            ])
+        do {
+            _ = try await pool.withConnection {
+                try await $0.pipeline([
+                    """
+                    INSERT INTO tasks (id, organization_id, owner_id, name, title, model, max_cost, max_steps, max_seconds, repository, input_file,
+                        base_branch)
+                    VALUES (\(new.id), \(principal.organization), \(principal.user), \(new.name), \(new.title), \(new.model),
+                        \(new.limits.cost), \(new.limits.steps.map(Int32.init)), \(new.limits.seconds.map(Int32.init)), \(new.repository),
+                        \(new.inputFile), \(new.baseBranch))
+                    """,
+                    Self.message(new.prompt, id: UUID(), task: new.id, principal),
+                ])
+            }
+        } catch let error as PostgresError where error.isUniqueViolation {
+            throw AppError(.conflict, "There is already a task named '\(new.name)'.", field: "name")
         }
+    }
+
+    func ownsFile(_ principal: Principal, _ file: UUID) async throws -> Bool {
+        let rows = try await pool.query(
+            """
+            SELECT 1 FROM files WHERE id = \(file) AND organization_id = \(principal.organization) AND owner_id = \(principal.user)
+                AND hash IS NOT NULL
+            """)
+        return !rows.isEmpty
     }
 
     private static func message(_ text: String, id: UUID, task: TaskID, _ principal: Principal) -> Query {

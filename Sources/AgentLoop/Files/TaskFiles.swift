@@ -4,7 +4,7 @@ import Foundation
 import Postgres
 
 /// Bundles and diffs in the database, in chunks, so that they outlive the workspace.
-package struct FileStore: Sendable {
+package struct TaskFiles: Sendable {
     package static let chunkBytes = 1 << 20
     package static let largest = 256 << 20
 
@@ -74,14 +74,14 @@ package struct FileStore: Sendable {
 
         mutating func add(_ data: Data) async throws {
             size += data.count
-            guard size <= FileStore.largest else {
-                throw AppError(.tooLarge, "The file is larger than \(FileStore.largest >> 20) MiB.", field: "file")
+            guard size <= TaskFiles.largest else {
+                throw AppError(.tooLarge, "The file is larger than \(TaskFiles.largest >> 20) MiB.", field: "file")
             }
             digest.update(data: data)
             pending += data
-            while pending.count >= FileStore.chunkBytes {
-                try await store(Data(pending.prefix(FileStore.chunkBytes)))
-                pending = Data(pending.dropFirst(FileStore.chunkBytes))
+            while pending.count >= TaskFiles.chunkBytes {
+                try await store(Data(pending.prefix(TaskFiles.chunkBytes)))
+                pending = Data(pending.dropFirst(TaskFiles.chunkBytes))
             }
         }
 

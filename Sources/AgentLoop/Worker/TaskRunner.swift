@@ -1,0 +1,63 @@
+import Core
+import Foundation
+import Logging
+import ModelAPI
+import NIOConcurrencyHelpers
+
+/// Performs what the machine of one task wants, for as long as the lease holds.
+///
+/// One loop handles events in order and awaits the commits; opening, asking, calling and saving run beside it and report back.
+package final class TaskRunner: Sendable {
+    enum Event: Sendable {
+        case step(StepEvent)
+        case opened(OpenWorkspace, RepositoryWork.Opened)
+        case called(number: Int, CallOutcome, read: (process: Int, cursor: Int)?)
+        case saved(SavedWork?)
+        /// Something beside the loop found that nothing can go on, e.g. the lease is lost.
+        case broke(any Error)
+    }
+
+    package let lease: Lease
+    let environment: LoopEnvironment
+    private let events = AsyncStream.makeStream(of: Event.self)
+    private let interruptedBy = NIOLockedValueBox<String?>(nil)
+
+    package init(_ lease: Lease, _ environment: LoopEnvironment) {
+        self.lease = lease
+        self.environment = environment
+    }
+
+    package func stop(_ stop: StepMachine.Stop, by: String? = nil) {
+        if let by { interruptedBy.withLockedValue { $0 = by } }
+        report(.step(.stop(stop)))
+    }
+
+    /// The lease is another's: everything ends at once, and nothing more is written.
+    package func abort() { report(.broke(LeaseLost(task: lease.task))) }
+
+    func report(_ event: Event) { events.continuation.yield(event) }
+
+    /// Until the task is over for this owner.
+    ///
+    /// - Throws: `LeaseLost`; anything else leaves the lease, and the rows say where to go on.
+    package func run() async throws {
+        let snapshot = try await environment.store.load(lease)
+        if let by = snapshot.interruptBy { interruptedBy.withLockedValue { $0 = $0 ?? by } }
+        var performer = StepPerformer(self, snapshot)
+        defer { performer.cancelAll() }
+        guard snapshot.isOwnerActive else {
+            let ending = Ending.paused(.policy, message: "The task's owner, \(snapshot.principal.username), is suspended.")
+            _ = try await environment.store.finish(lease, ending, interruptedBy: nil)
+            return
+        }
+        if let seconds = snapshot.remainingSeconds { performer.startDeadline(seconds) }
+        try await performer.handle(.step(.began))
+        for await event in events.stream {
+            if performer.isOver { break }
+            try await performer.handle(event)
+            if performer.isOver { break }
+        }
+    }
+
+    var interrupter: String? { interruptedBy.withLockedValue { $0 } }
+}

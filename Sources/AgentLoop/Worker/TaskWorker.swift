@@ -1,0 +1,215 @@
+import Core
+import Foundation
+import Logging
+import NIOConcurrencyHelpers
+import ServiceLifecycle
+
+/// Takes tasks and advances them: one per server process. Nothing of a task is in its memory alone.
+package final class TaskWorker: Service {
+    private struct Owned {
+        var runner: TaskRunner
+        var task: Task<Void, Never>
+    }
+
+    private struct State {
+        var owned: [TaskID: Owned] = [:]
+        /// Runs in a row that broke off by themselves, so that a task that always does ends in a failure.
+        var breaks: [TaskID: Int] = [:]
+        var isDraining = false
+        var hasEnded = false
+        var endWaiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private static let mostBreaks = 5
+
+    /// New with each start: the leases of an earlier process of this replica are nobody's.
+    package let id = UUID()
+    private let replica: ReplicaID
+    private let leases: LeaseStore
+    private let environment: LoopEnvironment
+    private let state = NIOLockedValueBox(State())
+    private let look = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+
+    package init(replica: ReplicaID, leases: LeaseStore, environment: LoopEnvironment) {
+        self.replica = replica
+        self.leases = leases
+        self.environment = environment
+    }
+
+    private var logger: Logger { environment.logger }
+
+    /// Tasks it has at the moment.
+    package var load: Int { state.withLockedValue { $0.owned.count } }
+
+    /// Works until it is drained or cancelled.
+    package func run() async throws {
+        await withGracefulShutdownHandler {
+            await self.work()
+        } onGracefulShutdown: {
+            // Not awaited: `work` ends by it.
+            Task { await self.drain(grace: .seconds(20)) }
+        }
+    }
+
+    private func work() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.heartbeat() }
+            group.addTask { await self.tick() }
+            group.addTask { for await _ in self.environment.bus.changes(.work) { self.look.continuation.yield() } }
+            for await _ in look.stream {
+                if state.withLockedValue(\.isDraining) { break }
+                await poll()
+            }
+            group.cancelAll()
+        }
+        if !state.withLockedValue(\.isDraining) { await drain(grace: .zero) }
+        await ended()
+    }
+
+    // MARK: Staying alive
+
+    private func heartbeat() async {
+        var isRegistered = false
+        while !Task.isCancelled, !state.withLockedValue(\.isDraining) {
+            do {
+                if isRegistered {
+                    isRegistered = try await leases.renew(worker: id)
+                    if !isRegistered { continue }
+                } else {
+                    try await leases.register(worker: id, replica: replica)
+                    isRegistered = true
+                    look.continuation.yield()
+                }
+            } catch is CancellationError { return } catch {
+                logger.warning("the worker's heartbeat failed", metadata: ["error": "\(error)"])
+            }
+            try? await Task.sleep(for: environment.settings.heartbeatInterval)
+        }
+    }
+
+    private func tick() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: environment.settings.pollInterval)
+            look.continuation.yield()
+        }
+    }
+
+    // MARK: Taking tasks
+
+    private func poll() async {
+        do {
+            try await lookAfterOwned()
+            let room = environment.settings.maxTasks - load
+            guard room > 0 else { return }
+            for lease in try await leases.claim(worker: id, limit: room) { start(lease) }
+        } catch is CancellationError {} catch {
+            logger.warning("the worker could not look for tasks", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func lookAfterOwned() async throws {
+        let before = state.withLockedValue { $0.owned.mapValues(\.runner) }
+        let rows = try await leases.owned(by: id)
+        let current = Dictionary(uniqueKeysWithValues: rows.map { ($0.lease.task, $0) })
+        for (task, runner) in before where current[task]?.lease != runner.lease { runner.abort() }
+        for (task, row) in current {
+            if let runner = before[task] {
+                if let by = row.interruptBy { runner.stop(.interrupt, by: by) }
+            } else if state.withLockedValue({ $0.owned[task] == nil }) {
+                // Ours, but its runner broke off: it goes on from the rows.
+                start(row.lease)
+            }
+        }
+    }
+
+    private func start(_ lease: Lease) {
+        let runner = TaskRunner(lease, environment)
+        state.withLockedValue { state in
+            guard !state.isDraining, state.owned[lease.task] == nil else { return }
+            // Awaited by `drain`; it takes itself off the list at its end.
+            let task = Task { await self.run(runner) }
+            state.owned[lease.task] = Owned(runner: runner, task: task)
+        }
+    }
+
+    private func run(_ runner: TaskRunner) async {
+        let lease = runner.lease
+        var breaks = 0
+        do {
+            try await runner.run()
+            state.withLockedValue { $0.breaks[lease.task] = nil }
+        } catch is LeaseLost {
+            logger.info("a task went to another worker", metadata: ["task": "\(lease.task)"])
+        } catch {
+            breaks = state.withLockedValue { state in
+                state.breaks[lease.task, default: 0] += 1
+                return state.breaks[lease.task] ?? 0
+            }
+            logger.error("a task's run broke off", metadata: ["task": "\(lease.task)", "error": "\(error)", "times": "\(breaks)"])
+        }
+        if breaks >= Self.mostBreaks { await fail(lease) }
+        state.withLockedValue { $0.owned[lease.task] = nil }
+        // Room for another; a broken one waits for the next tick.
+        if breaks == 0 { look.continuation.yield() }
+    }
+
+    private func fail(_ lease: Lease) async {
+        let message = "The server could not go on with this task after several attempts; its log says why. Resume it to try again."
+        do {
+            _ = try await environment.store.finish(lease, .failed(.internal, message: message), interruptedBy: nil)
+            state.withLockedValue { $0.breaks[lease.task] = nil }
+            environment.bus.changed(lease.task, .events)
+        } catch { logger.error("a task could not be failed", metadata: ["task": "\(lease.task)", "error": "\(error)"]) }
+    }
+
+    // MARK: Leaving
+
+    /// Hands everything over: an open answer may end within `grace`; what waits is left to the next owner at once. Idempotent.
+    package func drain(grace: Duration) async {
+        let (isFirst, owned) = state.withLockedValue { state in
+            defer { state.isDraining = true }
+            return (!state.isDraining, Array(state.owned.values))
+        }
+        guard isFirst else { return await untilEnded() }
+        look.continuation.finish()
+        for owned in owned { owned.runner.stop(.drain) }
+        if !owned.isEmpty { await finish(owned, grace: grace) }
+        do { try await leases.unregister(worker: id) } catch {
+            logger.warning(
+                "the worker's tasks were not handed over; others take them in four seconds", metadata: ["error": "\(error)"])
+        }
+        for owned in owned { environment.bus.changed(owned.runner.lease.task, .work) }
+    }
+
+    private func finish(_ owned: [Owned], grace: Duration) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try? await Task.sleep(for: grace)
+                if !Task.isCancelled { for owned in owned { owned.runner.abort() } }
+            }
+            for owned in owned { await owned.task.value }
+            group.cancelAll()
+        }
+    }
+
+    private func ended() async {
+        let waiters = state.withLockedValue { state in
+            defer {
+                state.endWaiters = []
+                state.hasEnded = true
+            }
+            return state.endWaiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    private func untilEnded() async {
+        await withCheckedContinuation { continuation in
+            let hasEnded = state.withLockedValue { state in
+                if !state.hasEnded { state.endWaiters.append(continuation) }
+                return state.hasEnded
+            }
+            if hasEnded { continuation.resume() }
+        }
+    }
+}
