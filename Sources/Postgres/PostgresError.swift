@@ -39,7 +39,8 @@ package struct PostgresError: Error, Sendable {
 extension PostgresError {
     static func lost(_ reason: String) -> Self {
         let reason = reason.split(whereSeparator: \.isNewline).joined(separator: " ")
-        return .init(sqlState: "08006", message: "The connection to PostgreSQL was lost: \(reason.isEmpty ? "no reason given" : reason)")
+        return .init(
+            sqlState: "08006", message: "The connection to PostgreSQL was lost: \(reason.isEmpty ? "no reason given" : reason)")
     }
 
     /// Reads the error out of a result of status `PGRES_FATAL_ERROR`.

@@ -14,7 +14,8 @@ import TestSupport
     }
 
     private func answer(_ server: EmbeddedPostgres) async throws -> Int {
-        let pool = PostgresPool(configuration: .init(url: server.connectionURL, maxConnections: 1, acquireTimeout: .seconds(20)), logger: .silent)
+        let pool = PostgresPool(
+            configuration: .init(url: server.connectionURL, maxConnections: 1, acquireTimeout: .seconds(20)), logger: .silent)
         do {
             let value = try await pool.query("SELECT 42::int8 AS n")[0]["n", as: Int.self]
             await pool.close()
@@ -29,7 +30,9 @@ import TestSupport
         try await withFolder { folder in
             let clock = ContinuousClock()
             var server: EmbeddedPostgres?
-            let fresh = try await clock.measure { server = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent) }
+            let fresh = try await clock.measure {
+                server = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
+            }
             let first = try #require(server)
             #expect(try await answer(first) == 42)
             #expect(getsid(first.processID) == first.processID, "Ctrl-C at our terminal would reach it")
@@ -58,7 +61,9 @@ import TestSupport
             await first.stop()
             #expect(kill(first.processID, 0) != 0)
 
-            let again = try await clock.measure { server = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent) }
+            let again = try await clock.measure {
+                server = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
+            }
             #expect(try await answer(try #require(server)) == 42)
             await server?.stop()
             print("embedded cluster: new \(fresh), again \(again)")
@@ -70,7 +75,9 @@ import TestSupport
     @Test func `a second server on the same folder is refused and told who holds it`() async throws {
         try await withFolder { folder in
             let server = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
-            let error = await #expect(throws: AppError.self) { try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent) }
+            let error = await #expect(throws: AppError.self) {
+                try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
+            }
             #expect(error?.message.contains("Another server (process \(getpid())) uses \(folder)") == true)
             #expect(try await answer(server) == 42)
             await server.stop()
@@ -113,7 +120,8 @@ import TestSupport
             var rows: [Row] = []
             while server.processID == killed { await Task.yield() }
             while rows.isEmpty {
-                do { rows = try await pool.query("SELECT n FROM t") } catch let error as PostgresError where error.isConnectionLost {}
+                do { rows = try await pool.query("SELECT n FROM t") } catch let error as PostgresError where error.isConnectionLost
+                {}
             }
             #expect(try rows[0]["n", as: Int.self] == 1)
             await pool.close()
@@ -138,7 +146,9 @@ import TestSupport
             let closed = (folder as NSString).deletingLastPathComponent
             try FileManager.default.createDirectory(atPath: closed, withIntermediateDirectories: true)
             chmod(closed, 0o700)
-            let error = await #expect(throws: AppError.self) { try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent) }
+            let error = await #expect(throws: AppError.self) {
+                try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
+            }
             #expect(error?.message.contains("chmod o+x \(closed);") == true)
         }
     }

@@ -20,7 +20,8 @@ import TestSupport
             #expect(await late.next() == .received(payload: "now"))
 
             try await pool.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+            )
             #expect(await heard.next() == .reconnected)
             try await pool.execute("SELECT pg_notify(\("Odd \"topic\""), \("two"))")
             #expect(await heard.next() == .received(payload: "two"))

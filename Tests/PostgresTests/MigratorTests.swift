@@ -7,7 +7,8 @@ import TestSupport
 @testable import Postgres
 
 @Suite struct MigratorTests {
-    private let first = Migration(number: 1, name: "base", sql: "CREATE TABLE a (n int); INSERT INTO a VALUES (1); -- two statements")
+    private let first = Migration(
+        number: 1, name: "base", sql: "CREATE TABLE a (n int); INSERT INTO a VALUES (1); -- two statements")
     private let second = Migration(number: 2, name: "more", sql: "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 7 $$")
 
     private func message(_ body: () async throws -> Void) async -> String? {

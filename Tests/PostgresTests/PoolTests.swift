@@ -56,7 +56,8 @@ import TestSupport
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func `cancelling a task ends its statement in the server and keeps the connection`() async throws {
+    @Test(.timeLimit(.minutes(1))) func `cancelling a task ends its statement in the server and keeps the connection`() async throws
+    {
         try await withDatabase(migrated: false, maxConnections: 1) { pool in
             let pid = try await pool.query("SELECT pg_backend_pid() AS pid")[0]["pid", as: Int.self]
             let start = ContinuousClock.now
@@ -99,7 +100,9 @@ import TestSupport
                 for number in 0..<300 { group.addTask { try await pool.execute("INSERT INTO t VALUES (\(number))") } }
                 try await group.waitForAll()
             }
-            let row = try await pool.query("SELECT sum(n) AS sum, (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS used FROM t")[0]
+            let row = try await pool.query(
+                "SELECT sum(n) AS sum, (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS used FROM t")[
+                    0]
             #expect(try row["sum", as: Int.self] == 44850)
             #expect(try row["used", as: Int.self] <= 3)
         }

@@ -81,7 +81,8 @@ extension QueryTests {
         #expect(outer.sql == "SELECT $1 WHERE b = $2 AND c = $3 OR b = $4 AND c = $5 LIMIT $6")
         try await withDatabase(migrated: false) { pool in
             let filter: Query = "x > \(1) AND x < \(4)"
-            let rows = try await pool.query("SELECT x * \(10) AS x FROM generate_series(0, 9) AS x WHERE \(filter) ORDER BY x LIMIT \(5)")
+            let rows = try await pool.query(
+                "SELECT x * \(10) AS x FROM generate_series(0, 9) AS x WHERE \(filter) ORDER BY x LIMIT \(5)")
             #expect(try rows.map { try $0["x", as: Int.self] } == [20, 30])
         }
     }
@@ -97,7 +98,9 @@ extension QueryTests {
     @Test func `infinite and exact times survive`() async throws {
         try await withDatabase(migrated: false) { pool in
             let exact = Date(timeIntervalSince1970: 1_900_000_000.123456)
-            let row = try await pool.query("SELECT \(Date.distantFuture) AS future, \(exact) AS exact, 'epoch'::timestamp AS epoch, '2000-01-02'::date AS day")[0]
+            let row = try await pool.query(
+                "SELECT \(Date.distantFuture) AS future, \(exact) AS exact, 'epoch'::timestamp AS epoch, '2000-01-02'::date AS day")[
+                    0]
             #expect(try row["future", as: Date.self] == .distantFuture)
             let stored = try row["exact", as: Date.self]
             #expect(abs(stored.timeIntervalSince(exact)) < 0.000_001)

@@ -43,7 +43,9 @@ import TestSupport
 
     @Test func `a first statement that fails leaves no transaction behind`() async throws {
         try await withTable { pool in
-            await #expect(throws: PostgresError.self) { try await pool.withTransaction { try await $0.execute("INSERT INTO missing VALUES (1)") } }
+            await #expect(throws: PostgresError.self) {
+                try await pool.withTransaction { try await $0.execute("INSERT INTO missing VALUES (1)") }
+            }
             try await pool.execute("INSERT INTO t VALUES (1)")
             #expect(try await rows(pool) == [1])
             #expect(pool.load.lent == 0)
@@ -75,7 +77,9 @@ import TestSupport
         try await withDatabase(migrated: false, maxConnections: 1) { pool in
             let show: Query = "SELECT current_setting('synchronous_commit') AS value"
             _ = try await pool.execute("SET synchronous_commit = on")
-            let inside = try await pool.withTransaction(synchronousCommit: false) { try await $0.query(show)[0]["value", as: String.self] }
+            let inside = try await pool.withTransaction(synchronousCommit: false) {
+                try await $0.query(show)[0]["value", as: String.self]
+            }
             #expect(inside == "off")
             #expect(try await pool.query(show)[0]["value", as: String.self] == "on")
         }
@@ -89,7 +93,9 @@ import TestSupport
                     _ = try await transaction.query("SELECT pg_sleep(60)")
                 }
             }
-            while try await pool.query("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'").isEmpty {}
+            while try await pool.query(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+            ).isEmpty {}
             task.cancel()
             await #expect(throws: CancellationError.self) { try await task.value }
             #expect(try await rows(pool) == [])
@@ -107,7 +113,9 @@ import TestSupport
             #expect(error?.isUniqueViolation == true)
             #expect(error?.statement == "INSERT INTO t VALUES ($1)")
             #expect(try await rows(pool) == [])
-            let results = try await pool.withConnection { try await $0.pipeline(["INSERT INTO t VALUES (7) RETURNING n", "SELECT n + 1 FROM t"]) }
+            let results = try await pool.withConnection {
+                try await $0.pipeline(["INSERT INTO t VALUES (7) RETURNING n", "SELECT n + 1 FROM t"])
+            }
             #expect(try results.map { try $0[0][0, as: Int.self] } == [7, 8])
         }
     }

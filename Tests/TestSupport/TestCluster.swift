@@ -50,7 +50,9 @@ package actor TestCluster {
             admin = PostgresPool(
                 configuration: .init(url: server.connectionURL, maxConnections: 4, acquireTimeout: .seconds(60)), logger: .silent)
             var hash = SHA256()
-            for migration in Schema.migrations { hash.update(data: Data("\(migration.number) \(migration.name)\n\(migration.sql)".utf8)) }
+            for migration in Schema.migrations {
+                hash.update(data: Data("\(migration.number) \(migration.name)\n\(migration.sql)".utf8))
+            }
             template = "template_" + Data(hash.finalize()).hex.prefix(24)
         }
 
@@ -76,7 +78,9 @@ package actor TestCluster {
             }
             for name in names {
                 let parts = name.split(separator: "_")
-                guard parts.count == 3, let pid = pid_t(parts[1]), pid != getpid(), kill(pid, 0) != 0, errno == ESRCH else { continue }
+                guard parts.count == 3, let pid = pid_t(parts[1]), pid != getpid(), kill(pid, 0) != 0, errno == ESRCH else {
+                    continue
+                }
                 _ = try? await admin.execute("DROP DATABASE IF EXISTS \(unsafeSQL: name) WITH (FORCE)")
             }
         }

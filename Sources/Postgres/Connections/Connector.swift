@@ -42,7 +42,8 @@ enum Connector {
         guard PQserverVersion(handle) >= 140_000 else {
             let version = PQserverVersion(handle)
             throw AppError(
-                .unavailable, "The database is PostgreSQL \(version / 10000).\(version % 10000); Slipway needs version 14 or newer.")
+                .unavailable, "The database is PostgreSQL \(version / 10000).\(version % 10000); Slipway needs version 14 or newer."
+            )
         }
         guard let encoding = PQparameterStatus(handle, "server_encoding").map({ String(cString: $0) }), encoding == "UTF8" else {
             throw AppError(.unavailable, "The database does not use UTF-8. Create it with ENCODING 'UTF8'.")

@@ -95,7 +95,8 @@ package final class PostgresConnection: Sendable {
         let outcome = try await run(["COMMIT"], isCancellable: false)
         guard outcome[0].tag == "COMMIT" else {
             throw PostgresError(
-                sqlState: "25P02", message: "The transaction was rolled back: a statement in it had failed and the error was ignored.")
+                sqlState: "25P02",
+                message: "The transaction was rolled back: a statement in it had failed and the error was ignored.")
         }
         return value
     }

@@ -27,7 +27,8 @@ struct Cluster: Sendable {
         let made = version.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
         let binaries = try PostgresBinaries.find(version: made)
         let cluster = Cluster(
-            folder: folder, binaries: binaries, password: try password(of: folder, isNew: made == nil), settings: settings, logger: logger)
+            folder: folder, binaries: binaries, password: try password(of: folder, isNew: made == nil), settings: settings,
+            logger: logger)
         if made == nil { try await cluster.create() }
         return cluster
     }
@@ -38,7 +39,8 @@ struct Cluster: Sendable {
         }
         guard isNew else {
             throw AppError(
-                .unavailable, "The file \(folder.password) with the embedded database's password cannot be read. Restore it from a backup.")
+                .unavailable,
+                "The file \(folder.password) with the embedded database's password cannot be read. Restore it from a backup.")
         }
         var bytes = Data(count: 32)
         for index in bytes.indices { bytes[index] = .random(in: .min ... .max) }  // the system's generator
@@ -152,8 +154,10 @@ struct Cluster: Sendable {
 
     private var arguments: [String] {
         let ours = [
-            "listen_addresses": "", "unix_socket_directories": folder.socketDirectory, "unix_socket_permissions": "0700", "port": "5432",
-            "max_connections": "200", "shared_buffers": "128MB", "jit": "off", "log_min_messages": "warning", "log_checkpoints": "off",
+            "listen_addresses": "", "unix_socket_directories": folder.socketDirectory, "unix_socket_permissions": "0700",
+            "port": "5432",
+            "max_connections": "200", "shared_buffers": "128MB", "jit": "off", "log_min_messages": "warning",
+            "log_checkpoints": "off",
             "logging_collector": "off", "log_destination": "stderr", "log_line_prefix": "%m [%p] ", "timezone": "UTC",
             "cluster_name": "slipway", "password_encryption": "scram-sha-256",
         ]

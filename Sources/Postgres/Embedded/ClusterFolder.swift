@@ -47,7 +47,9 @@ struct ClusterFolder: Sendable {
         guard errno == EEXIST, lstat(socketDirectory, &status) == 0 else { throw Self.failure("cannot create", socketDirectory) }
         guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == user.uid, status.st_mode & 0o077 == 0 else {
             throw AppError(
-                .unavailable, "The folder \(socketDirectory) must be a private folder (mode 0700) of the user \(user.name). Remove it and try again.")
+                .unavailable,
+                "The folder \(socketDirectory) must be a private folder (mode 0700) of the user \(user.name). Remove it and try again."
+            )
         }
     }
 
@@ -72,12 +74,15 @@ struct ClusterFolder: Sendable {
     private static func requirePassage(to path: String, for user: SystemUser) throws {
         var folder = path
         var status = stat()
-        if stat(path, &status) == 0, status.st_uid == geteuid(), status.st_mode & 0o001 == 0 { chmod(path, status.st_mode & 0o777 | 0o011) }
+        if stat(path, &status) == 0, status.st_uid == geteuid(), status.st_mode & 0o001 == 0 {
+            chmod(path, status.st_mode & 0o777 | 0o011)
+        }
         while true {
             guard stat(folder, &status) == 0 else { throw failure("cannot look at", folder) }
             let passes =
                 status.st_uid == user.uid
-                ? status.st_mode & 0o100 != 0 : status.st_gid == user.gid ? status.st_mode & 0o010 != 0 : status.st_mode & 0o001 != 0
+                ? status.st_mode & 0o100 != 0
+                : status.st_gid == user.gid ? status.st_mode & 0o010 != 0 : status.st_mode & 0o001 != 0
             guard passes else {
                 throw AppError(
                     .unavailable,
@@ -112,16 +117,19 @@ struct SystemUser: Sendable, Equatable {
             if exists, status.st_uid != geteuid() {
                 let owner = find(uid: status.st_uid)?.name ?? "\(status.st_uid)"
                 throw AppError(
-                    .unavailable, "\(data) belongs to the user \(owner). Start the server as root or as that user, or choose another --data-dir.")
+                    .unavailable,
+                    "\(data) belongs to the user \(owner). Start the server as root or as that user, or choose another --data-dir.")
             }
             guard let user = find(uid: geteuid()) else {
-                throw AppError(.unavailable, "The user \(geteuid()) has no passwd entry, which PostgreSQL needs. Use --postgres-url.")
+                throw AppError(
+                    .unavailable, "The user \(geteuid()) has no passwd entry, which PostgreSQL needs. Use --postgres-url.")
             }
             return user
         }
         if exists, status.st_uid != 0, let owner = find(uid: status.st_uid) { return owner }
         guard let user = find(name: "postgres") ?? find(name: "nobody") else {
-            throw AppError(.unavailable, "PostgreSQL does not run as root and there is no user postgres. Run: apt-get install postgresql")
+            throw AppError(
+                .unavailable, "PostgreSQL does not run as root and there is no user postgres. Run: apt-get install postgresql")
         }
         return user
     }

@@ -20,7 +20,8 @@ struct PostgresBinaries: Equatable {
             guard versions.contains(version) else {
                 throw AppError(
                     .unavailable,
-                    "The data directory was made by PostgreSQL \(version), which is not installed. Run: apt-get install postgresql-\(version)")
+                    "The data directory was made by PostgreSQL \(version), which is not installed. Run: apt-get install postgresql-\(version)"
+                )
             }
             return .init(version: version, directory: "\(root)/\(version)/bin")
         }

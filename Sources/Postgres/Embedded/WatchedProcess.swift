@@ -22,7 +22,8 @@ final class WatchedProcess: Sendable {
         let pid = ([path] + arguments).withCStrings { arguments in
             ["PATH=/usr/bin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8"].withCStrings { environment in
                 slipway_spawn_session(
-                    path, arguments, environment, directory, output, user.isOther ? user.uid : uid_t.max, user.isOther ? user.gid : gid_t.max)
+                    path, arguments, environment, directory, output, user.isOther ? user.uid : uid_t.max,
+                    user.isOther ? user.gid : gid_t.max)
             }
         }
         guard pid > 0 else {

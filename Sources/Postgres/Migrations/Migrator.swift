@@ -52,7 +52,10 @@ package struct Migrator: Sendable {
                 number int PRIMARY KEY, name text NOT NULL, checksum bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
             """)
         let applied = try await connection.query("SELECT number, name, checksum FROM schema_migrations ORDER BY number").map {
-            (number: try $0["number", as: Int.self], name: try $0["name", as: String.self], checksum: try $0["checksum", as: Data.self])
+            (
+                number: try $0["number", as: Int.self], name: try $0["name", as: String.self],
+                checksum: try $0["checksum", as: Data.self]
+            )
         }
         for migration in try Self.pending(known, applied: applied) { try await apply(migration, on: connection) }
     }
@@ -69,7 +72,8 @@ package struct Migrator: Sendable {
         let byNumber = Dictionary(uniqueKeysWithValues: known.map { ($0.number, $0) })
         for entry in applied {
             guard let migration = byNumber[entry.number] else {
-                throw AppError(.unavailable, "The database has migration \(entry.number) (\(entry.name)), which this server does not know.")
+                throw AppError(
+                    .unavailable, "The database has migration \(entry.number) (\(entry.name)), which this server does not know.")
             }
             guard migration.checksum == entry.checksum else {
                 throw AppError(.unavailable, "Migration \(migration.title) was changed after it ran on this database.")

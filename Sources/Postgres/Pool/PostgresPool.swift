@@ -100,7 +100,8 @@ package final class PostgresPool: Sendable {
         let waiter = state.withLockedValue { $0.next() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let stopTimer = PostgresLoop.shared.schedule(after: configuration.acquireTimeout) { [self] in feed(.gaveUp(waiter)) }
+                let stopTimer = PostgresLoop.shared.schedule(after: configuration.acquireTimeout) { [self] in feed(.gaveUp(waiter))
+                }
                 state.withLockedValue { $0.waiters[waiter] = Waiter(continuation: continuation, stopTimer: stopTimer) }
                 feed(.wanted(by: waiter))
                 // Cancelled before the waiter was known.
@@ -143,7 +144,9 @@ package final class PostgresPool: Sendable {
     private func prepare(_ action: PoolMachine.Action, _ state: inout State) -> () -> Void {
         switch action {
         case .lend(let id, let waiterID):
-            guard let waiter = state.waiters.removeValue(forKey: waiterID), let connection = state.connections[id] else { return {} }
+            guard let waiter = state.waiters.removeValue(forKey: waiterID), let connection = state.connections[id] else {
+                return {}
+            }
             return {
                 waiter.stopTimer()
                 waiter.continuation.resume(returning: Lease(id: id, connection: connection))
@@ -175,7 +178,8 @@ package final class PostgresPool: Sendable {
             return AppError(.unavailable, "The database cannot be reached.", detail: failure, retry: .after(.seconds(1)))
         }
         return AppError(
-            .unavailable, "The database is busy: all \(configuration.maxConnections) connections are in use.", retry: .after(.seconds(1)))
+            .unavailable, "The database is busy: all \(configuration.maxConnections) connections are in use.",
+            retry: .after(.seconds(1)))
     }
 
     private func open() {

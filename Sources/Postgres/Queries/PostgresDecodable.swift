@@ -19,7 +19,9 @@ package struct PostgresCell {
         return bytes
     }
 
-    func mismatch(_ wanted: String) -> Mismatch { Mismatch(reason: "is \(PostgresType.name(type)), which is not read as \(wanted)") }
+    func mismatch(_ wanted: String) -> Mismatch {
+        Mismatch(reason: "is \(PostgresType.name(type)), which is not read as \(wanted)")
+    }
 
     func integer<Value: FixedWidthInteger>(_ as: Value.Type) throws -> Value {
         let bytes = try present()
@@ -155,7 +157,9 @@ extension Array: PostgresDecodable where Element: PostgresDecodable {
         guard bytes.count >= 12, PostgresType.isArray(cell.type) else { throw cell.mismatch("an array") }
         let dimensions = bytes.bigEndian(Int32.self)
         if dimensions == 0 { return [] }
-        guard dimensions == 1, bytes.count >= 20 else { throw PostgresCell.Mismatch(reason: "has \(dimensions) dimensions, not one") }
+        guard dimensions == 1, bytes.count >= 20 else {
+            throw PostgresCell.Mismatch(reason: "has \(dimensions) dimensions, not one")
+        }
         let type = bytes.bigEndian(UInt32.self, at: 8)
         let count = Int(bytes.bigEndian(Int32.self, at: 12))
         var elements: [Element] = []

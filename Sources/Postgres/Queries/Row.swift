@@ -11,7 +11,8 @@ package struct Row: Sendable {
         get throws {
             guard let field = result.columns.index[column] else {
                 throw AppError(
-                    .internal, "The result has no column '\(column)'.", detail: "It has \(result.columns.names.joined(separator: ", ")).")
+                    .internal, "The result has no column '\(column)'.",
+                    detail: "It has \(result.columns.names.joined(separator: ", ")).")
             }
             return try decode(field, as: type)
         }

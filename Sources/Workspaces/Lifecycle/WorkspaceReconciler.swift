@@ -1,0 +1,110 @@
+import Core
+import Logging
+import Postgres
+import Provisioning
+import ServiceLifecycle
+
+/// Compares what the database says runs on this machine with what does run: at start, at each death, and every 30 s.
+package final class WorkspaceReconciler: Service {
+    private let store: WorkspaceStore
+    private let agents: AgentStore
+    private let provisioner: any Provisioner
+    private let sessions: AgentSessions
+    private let changes: WorkspaceChanges
+    private let logger: Logger
+
+    package init(
+        pool: PostgresPool, host: String, provisioner: any Provisioner, sessions: AgentSessions, changes: WorkspaceChanges,
+        logger: Logger
+    ) {
+        store = WorkspaceStore(pool: pool, host: host)
+        agents = AgentStore(pool: pool)
+        self.provisioner = provisioner
+        self.sessions = sessions
+        self.changes = changes
+        self.logger = logger
+    }
+
+    package func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.watchDeaths() }
+                group.addTask {
+                    repeat { await self.reconcile() } while (try? await Task.sleep(for: .seconds(30))) != nil
+                }
+            }
+        }
+    }
+
+    /// One look at everything on this machine. At the server's start it adopts the sandboxes of the server before it.
+    package func reconcile() async {
+        do {
+            for workspace in try await store.here() {
+                if Task.isCancelled { return }
+                do { try await reconcile(workspace) } catch {
+                    logger.warning(
+                        "a workspace's sandbox cannot be looked at",
+                        metadata: ["workspace": "\(workspace.id)", "error": "\(error)"])
+                }
+            }
+        } catch {
+            if !Task.isCancelled { logger.warning("workspaces cannot be reconciled", metadata: ["error": "\(error)"]) }
+        }
+    }
+
+    private func reconcile(_ workspace: Workspace) async throws {
+        // A build that is under way will say itself how it went.
+        guard workspace.lifecycle.build.job.isOver else { return }
+        switch workspace.status {
+        case .running:
+            guard let record = workspace.sandbox else { return }
+            if try await provisioner.adopt(record, limits: workspace.limits) { return }
+            let hasRestarted = record.bootID != HostBoot.id()
+            try await ended(
+                workspace.id, sandbox: record.sandboxID, hasRestarted ? .hostRestarted : .ended,
+                hasRestarted
+                    ? "The machine was restarted. Start the workspace again; its files are there."
+                    : "The workspace's sandbox ended while the server was away.")
+        case .stopped, .failed:
+            // A start that failed half-way may have left one; nobody has its token.
+            guard let place = workspace.place, let record = try await provisioner.status(workspace: workspace.id, number: place)
+            else { return }
+            logger.warning("a sandbox runs that should not, it is stopped", metadata: ["workspace": "\(workspace.id)"])
+            // Read again: a start may have been queued since.
+            guard let now = try await store.here().first(where: { $0.id == workspace.id }), now.lifecycle == workspace.lifecycle
+            else { return }
+            try await provisioner.stop(record)
+        case .pending, .starting, .stopping, .deleting, .deleted, .unreachable: return
+        }
+    }
+
+    private func watchDeaths() async {
+        for await death in provisioner.deaths {
+            let end: SandboxEnd =
+                switch death.cause {
+                case .ended: .ended
+                case .stopped: .stopped
+                case .memory: .memory
+                case .disk: .disk
+                }
+            while !Task.isCancelled {
+                do {
+                    try await ended(death.workspace, sandbox: death.sandboxID, end, death.message)
+                    break
+                } catch {
+                    logger.warning(
+                        "a sandbox's end is not written down yet",
+                        metadata: ["workspace": "\(death.workspace)", "error": "\(error)"])
+                    try? await Task.sleep(for: .seconds(1))
+                }
+            }
+        }
+    }
+
+    private func ended(_ workspace: WorkspaceID, sandbox: String, _ end: SandboxEnd, _ message: String) async throws {
+        guard try await store.markEnded(workspace, sandbox: sandbox, end, message) else { return }
+        if end != .stopped { logger.notice("a sandbox ended", metadata: ["workspace": "\(workspace)", "reason": "\(message)"]) }
+        if sessions.present(workspace)?.sandbox == sandbox { sessions.disconnect(workspace) }
+        changes.tell(workspace)
+    }
+}
