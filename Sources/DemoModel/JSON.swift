@@ -22,6 +22,19 @@ enum JSON: Sendable, Equatable {
     var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
     var array: [JSON]? { if case .array(let values) = self { values } else { nil } }
 
+    mutating func mapStrings(_ change: (String) -> String) {
+        switch self {
+        case .string(let text): self = .string(change(text))
+        case .array(var values):
+            for index in values.indices { values[index].mapStrings(change) }
+            self = .array(values)
+        case .object(var fields):
+            for index in fields.indices { fields[index].value.mapStrings(change) }
+            self = .object(fields)
+        default: break
+        }
+    }
+
     var text: String {
         var out = ""
         write(to: &out)

@@ -80,6 +80,35 @@ struct ProtocolTests {
         }
     }
 
+    @Test func `an empty answer is followed by a good one once it was noticed`() async throws {
+        try await Client.with { client in
+            var conversation = conversation("demo: empty once")
+            let empty = try await client.ask(conversation)
+            #expect(empty.reader.blocks.isEmpty && empty.reader.stopReason == .endTurn)
+            conversation.messages.append(.user("[Your last answer was empty. Go on.]"))
+            let good = try await client.ask(conversation)
+            #expect(good.reader.text.hasPrefix("Say nothing, then something"))
+        }
+    }
+
+    @Test func `words beside tool results are heard, in either protocol`() async throws {
+        try await Client.with { client in
+            for kind in [ModelProtocol.messages, .chatCompletions] {
+                var conversation = conversation("demo: steps")
+                let call = try await client.ask(conversation, kind)
+                conversation.messages.append(.assistant(call.reader.blocks))
+                guard case .toolUse(let id, _, _, _)? = call.reader.blocks.last else {
+                    Issue.record("no call")
+                    return
+                }
+                let result = ContentBlock.toolResult(id: id, text: "1", isError: false)
+                conversation.messages.append(Message(role: .user, content: [result, .text("Stop that. demo: ping")]))
+                let answer = try await client.ask(conversation, kind)
+                #expect(answer.reader.text == "Scripted pong.")
+            }
+        }
+    }
+
     @Test func `a thinking block that was changed is refused`() async throws {
         try await Client.with { client in
             var conversation = conversation("demo: thinking")

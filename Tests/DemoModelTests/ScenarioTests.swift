@@ -60,6 +60,7 @@ struct ScenarioTests {
             .init(role: .user, results: [.init(id: "1", text: text, isError: isError)])
         }
         #expect(reply([begin]) == "first")
+        #expect(reply([.init(role: .user, text: "begin"), .init(role: .user, text: "and hurry"), call]) == "hurried")
         #expect(reply([begin, call, result("ran 3 of 4")]) == "3 and 4")
         #expect(reply([begin, call, result("ran 3 of 4", true)]) == "failed")
         #expect(reply([begin, call, result("nothing"), .init(role: .user, text: "hurry")]) == "hurried")

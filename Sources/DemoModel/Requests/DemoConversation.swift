@@ -39,8 +39,6 @@ struct DemoConversation: Sendable {
     /// Names the conversation: equal for equal system prompts and messages.
     var fingerprint: String
 
-    var lastUserText: String? { turns.last { $0.isFromPerson }?.text }
-
     /// What the tools answered since the last reply.
     var newestResults: [Result] {
         let start = turns.lastIndex { $0.role == .assistant } ?? turns.startIndex

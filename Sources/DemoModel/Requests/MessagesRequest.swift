@@ -14,10 +14,19 @@ enum MessagesRequest {
         conversation.preambleBytes = (request["system"].map(textBytes) ?? 0) + (request["tools"]?.text.utf8.count ?? 0)
         let messages = try request.messages()
         for (index, message) in messages.enumerated() {
-            conversation.append(try turn(message, at: index))
+            for turn in try turns(message, at: index) { conversation.append(turn) }
         }
         try checkResults(conversation)
         return conversation
+    }
+
+    /// Two for a message of the user that holds results and then words.
+    private static func turns(_ message: JSON, at index: Int) throws -> [DemoConversation.Turn] {
+        var turn = try turn(message, at: index)
+        guard !turn.results.isEmpty, !turn.text.isEmpty else { return [turn] }
+        let words = DemoConversation.Turn(role: .user, text: turn.text)
+        turn.text = ""
+        return [turn, words]
     }
 
     private static func turn(_ message: JSON, at index: Int) throws -> DemoConversation.Turn {

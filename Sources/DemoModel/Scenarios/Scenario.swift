@@ -27,9 +27,9 @@ struct Scenario: Sendable, Decodable {
 struct Rule: Sendable, Decodable {
     /// The number of replies since the scenario began: 0 for the first.
     var turn: Int?
-    /// Matches the latest message of the user.
+    /// Matches what the user has said since the scenario began, that message included.
     var user: Pattern?
-    /// Matches the text of the newest tool results. `$1`… in the reply's text stand for its groups.
+    /// Matches the text of the newest tool results. `$1`… in the reply's text and arguments stand for its groups.
     var result: Pattern?
     /// Whether one of the newest tool results is an error.
     var failed: Bool?

@@ -66,17 +66,19 @@ package struct ScenarioLibrary: Sendable {
     func reply(to conversation: DemoConversation, model: String) -> Reply {
         guard let (scenario, start) = scenario(for: conversation, model: model) else { return unknownReply }
         let turn = conversation.turns[start...].count { $0.role == .assistant }
+        let said = conversation.turns[start...].filter(\.isFromPerson).map(\.text).joined(separator: "\n")
         let newest = conversation.newestResults
         let result = newest.map(\.text).joined(separator: "\n")
         let failed = newest.contains { $0.isError }
         for rule in scenario.rules {
             if let wanted = rule.turn, wanted != turn { continue }
             if let wanted = rule.failed, wanted != failed { continue }
-            if let user = rule.user, user.match(conversation.lastUserText ?? "") == nil { continue }
+            if let user = rule.user, user.match(said) == nil { continue }
             var reply = rule.reply
             if let pattern = rule.result {
                 guard let groups = pattern.match(result) else { continue }
                 reply.text = reply.text.map { filled($0, with: groups) }
+                for index in reply.calls.indices { reply.calls[index].arguments.mapStrings { filled($0, with: groups) } }
             }
             return reply
         }
