@@ -1,0 +1,122 @@
+import AgentLoop
+import Core
+import Foundation
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// One viewer's live view of a task as a stream of server-sent events: nothing committed is missed or repeated, previews come in
+/// between, and silence is broken every 15 seconds so that proxies keep the connection.
+struct TaskFollowing: Sendable {
+    /// What a viewer can be told.
+    enum Item: Sendable {
+        case event(TaskEvent)
+        /// Text that the model is writing now; void as soon as an event says it.
+        case text(String)
+        /// The task's counters or state may have changed.
+        case changed(TaskRecord)
+        case atRest(TaskRecord)
+        case alive
+    }
+
+    struct Message: Sendable {
+        var id: Int?
+        var name: String
+        var data: String
+
+        /// The bytes of the stream: each line of the data has its own field.
+        var text: String {
+            var text = id.map { "id: \($0)\n" } ?? ""
+            text += "event: \(name)\n"
+            for line in data.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline) { text += "data: \(line)\n" }
+            return text + "\n"
+        }
+    }
+
+    let tasks: TaskService
+    let principal: Principal
+    let task: TaskID
+
+    func response(after: Int, _ render: @escaping @Sendable (Item) throws -> [Message]) throws -> Response {
+        guard after >= 0 else {
+            throw AppError(.badRequest, "after is \(after); it must be 0 or an event's number.", field: "after")
+        }
+        return Response(
+            status: .ok,
+            headers: [
+                .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-store",
+                HTTPField.Name("X-Accel-Buffering")!: "no",
+            ],
+            body: ResponseBody { writer in
+                var sink = writer
+                try await follow(after: after) { item in
+                    let messages = try render(item)
+                    if case .alive = item, messages.isEmpty {
+                        try await sink.write(ByteBuffer(string: ": alive\n\n"))
+                    } else if !messages.isEmpty {
+                        try await sink.write(ByteBuffer(string: messages.map(\.text).joined()))
+                    }
+                }
+                try await sink.finish(nil)
+            })
+    }
+
+    /// Returns when the task is at rest and all its events were told. Ends early by throwing: the viewer left.
+    func follow(after: Int, _ tell: @escaping (Item) async throws -> Void) async throws {
+        var after = after
+        let merged = AsyncStream.makeStream(of: Signal.self, bufferingPolicy: .unbounded)
+        let sources = Task {
+            // Ended by the `defer` below, when this viewer's stream ends.
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    guard let previews = try? await tasks.previews(principal, task) else { return }
+                    for await preview in previews { merged.continuation.yield(.preview(preview)) }
+                }
+                group.addTask {
+                    while !Task.isCancelled {
+                        try? await Task.sleep(for: .seconds(15))
+                        merged.continuation.yield(.tick)
+                    }
+                }
+            }
+        }
+        defer { sources.cancel() }
+        while true {
+            // One wait for events at a time; previews that come meanwhile are told at once.
+            let reading = Task { [after] in
+                // Awaited a few lines below in every case.
+                let events = try? await tasks.events(principal, task, after: after, wait: .seconds(20))
+                merged.continuation.yield(.events(events))
+            }
+            defer { reading.cancel() }
+            var arrived: [TaskEvent]?
+            for await signal in merged.stream {
+                switch signal {
+                case .preview(.delta(_, .text(let text))): try await tell(.text(text))
+                case .preview(.output(_, let text)): try await tell(.text(text))
+                case .preview: break
+                case .tick: try await tell(.alive)
+                case .events(let events): arrived = .some(events ?? [])
+                }
+                if arrived != nil { break }
+            }
+            try Task.checkCancellation()
+            for event in arrived ?? [] {
+                try await tell(.event(event))
+                after = event.seq
+            }
+            let record = try await tasks.get(principal, task)
+            try await tell(.changed(record))
+            if !record.status.isActive, after >= record.lastSeq {
+                try await tell(.atRest(record))
+                return
+            }
+        }
+    }
+
+    private enum Signal: Sendable {
+        case preview(TaskPreview)
+        case tick
+        case events([TaskEvent]?)
+    }
+}
