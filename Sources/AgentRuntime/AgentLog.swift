@@ -15,7 +15,9 @@ final class AgentLog: Sendable {
     let added: Bell
     private let state = NIOLockedValueBox(State())
 
-    init(loop: any EventLoop) { added = Bell(loop: loop) }
+    private let descriptor: Int32
+
+    init(loop: any EventLoop, descriptor: Int32 = 2) { (added, self.descriptor) = (Bell(loop: loop), descriptor) }
 
     func info(_ text: String) { add("info", text) }
     func error(_ text: String) { add("error", text) }
@@ -40,7 +42,7 @@ final class AgentLog: Sendable {
 
     private func add(_ level: String, _ text: String) {
         let text = String(text.prefix(2000))
-        try? writeAll(2, Array("agent: \(level): \(text)\n".utf8))
+        try? writeAll(descriptor, Array("agent: \(level): \(text)\n".utf8))
         state.withLockedValue { state in
             state.lines.append(.init(at: ProcessTable.date(wallMilliseconds()), level: level, text: text))
             Self.trim(&state)

@@ -68,3 +68,9 @@ void *cagent_memmem(const void *text, size_t length, const void *part, size_t pa
 }
 
 int cagent_dup3(int from, int to) { return dup3(from, to, O_CLOEXEC); }
+
+uint64_t cagent_digest(uint64_t state, const void *bytes, size_t length) {
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < length; i++) state = (state ^ at[i]) * 0x100000001b3u;
+    return state;
+}

@@ -72,7 +72,7 @@ struct FileCalls: Sendable {
         var failure: (any Error)?
         do { try await pool.run { try link.ask(WorkerRequest(operation: .write, path: path)) } } catch { failure = error }
         for try await chunk in contents where failure == nil {
-            digest.add(chunk.readableBytesView)
+            chunk.withUnsafeReadableBytes { digest.add($0) }
             var rest = chunk
             do {
                 while let piece = rest.readSlice(length: min(rest.readableBytes, WorkerFrame.chunk)), piece.readableBytes > 0 {

@@ -1,4 +1,5 @@
 import AgentProtocol
+import CAgent
 import FoundationEssentials
 import Glibc
 import NIOCore
@@ -144,15 +145,17 @@ extension ProcessTable {
     }
 }
 
-/// FNV-1a, 64 bits: tells a repeated call from another one under the same id. Not a defence, the server is trusted here.
+/// Tells a repeated call from another one under the same id. Not a defence: the server is trusted here.
 struct Digest {
     private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
 
-    mutating func add(_ bytes: some Sequence<UInt8>) { for byte in bytes { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 } }
+    mutating func add(_ bytes: UnsafeRawBufferPointer) { value = cagent_digest(value, bytes.baseAddress, bytes.count) }
 
+    /// With an end, so that "ab", "c" is not "a", "bc".
     mutating func add(_ text: String) {
-        add(text.utf8)
-        add(CollectionOfOne(0))
+        var text = text
+        text.withUTF8 { add(UnsafeRawBufferPointer($0)) }
+        withUnsafeBytes(of: UInt8(0)) { add($0) }
     }
 
     static func of(_ request: ProcessStart) -> UInt64 {
@@ -160,7 +163,7 @@ struct Digest {
         for text in request.command { digest.add(text) }
         digest.add(request.directory ?? "")
         for (name, value) in request.environment.sorted(by: { $0.key < $1.key }) { digest.add("\(name)=\(value)") }
-        if let stdin = request.stdin { digest.add(stdin) }
+        if let stdin = request.stdin { stdin.withUnsafeBytes { digest.add($0) } }
         return digest.value
     }
 }

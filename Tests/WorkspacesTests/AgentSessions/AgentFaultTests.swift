@@ -1,0 +1,184 @@
+import AgentProtocol
+import Core
+import Foundation
+import NIOCore
+import Testing
+import Workspaces
+
+@Suite(.serialized) struct AgentFaultTests {
+    /// Calls until the agent answers, across its deaths. Only what says "now" or "after" is asked again.
+    private func persist<Value: Sendable>(
+        _ harness: AgentHarness, _ server: AgentHarness.Server, _ body: @Sendable (AgentConnection) async throws -> Value
+    ) async throws -> Value {
+        let clock = ContinuousClock()
+        let deadline = clock.now + .seconds(60)
+        while true {
+            do {
+                return try await body(try await server.sessions.connection(for: harness.workspace, within: .seconds(20)))
+            } catch let error as AppError where error.retry != .never && clock.now < deadline {}
+        }
+    }
+
+    @Test func `while the agent is killed again and again every command runs exactly once`() async throws {
+        try await AgentHarness.with { harness in
+            try await harness.withServer { server in
+                let storm = Task {
+                    for _ in 0..<12 {
+                        // A killer that waits for progress, not for time.
+                        let before = (try? harness.text("log").count) ?? 0
+                        while !Task.isCancelled, ((try? harness.text("log").count) ?? 0) < before + 60 { await Task.yield() }
+                        harness.killAgent()
+                        try harness.startAgent()
+                    }
+                }
+                try await withThrowingTaskGroup { group in
+                    for lane in 0..<4 {
+                        group.addTask {
+                            for number in 0..<75 {
+                                let id = "\(lane).\(number)"
+                                let start = ProcessStart(id: id, fence: 1, shell: "echo \(id) >> log; echo out \(id)")
+                                let output = try await persist(harness, server) { agent in
+                                    _ = try await agent.start(start)
+                                    return try await agent.output(id, wait: .seconds(20), until: .exit)
+                                }
+                                #expect(output.status.state == .exited(0))
+                                #expect(String(decoding: output.data, as: UTF8.self) == "out \(id)\n")
+                            }
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+                storm.cancel()
+                try await storm.value
+                let ran = try harness.text("log").split(separator: "\n").map(String.init)
+                #expect(ran.count == 300)
+                #expect(Set(ran).count == 300)
+                let status = try await persist(harness, server) { try await $0.status() }
+                #expect(status.start > 3, "the agent was killed only \(status.start - 1) times")
+            }
+        }
+    }
+
+    @Test func `a command of an earlier sandbox without a result is unknown and never begun again`() async throws {
+        try await AgentHarness.with { harness in
+            let start = ProcessStart(id: "half-done", fence: 1, shell: "echo x >> count; echo begun; sleep 600")
+            try await harness.withServer { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                _ = try await agent.sh("exit 7", id: "ended")
+                _ = try await agent.start(start)
+                _ = try await agent.output("half-done", wait: .seconds(20))
+                harness.killAgent()
+                harness.killZone()
+                try harness.startZone()
+                try harness.startAgent()
+                await agent.waitUntilClosed()
+
+                let next = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                #expect(next.sandbox != agent.sandbox)
+                #expect(try await next.start(start).state == .unknown)
+                let output = try await next.output("half-done", wait: .seconds(5), until: .exit)
+                #expect(output.status.state == .unknown)
+                #expect(try await next.output("ended").status.state == .exited(7))
+                #expect(try harness.text("count") == "x\n")
+            }
+        }
+    }
+
+    @Test func `a command runs on while server and agent are gone, and its output is read on at the cursor`() async throws {
+        try await AgentHarness.with { harness in
+            var text = ""
+            var cursor: Int64 = 0
+            try await harness.withServer(name: "first") { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                _ = try await agent.sh("mkfifo gate")
+                _ = try await agent.start(
+                    ProcessStart(id: "long", fence: 1, shell: "echo one; read x < gate; echo two; read x < gate; echo three; exit 5"))
+                let piece = try await agent.output("long", wait: .seconds(20))
+                text += String(decoding: piece.data, as: UTF8.self)
+                cursor = piece.cursor
+            }
+            try harness.put("", "unrelated")
+            // Nobody is connected: it goes on by itself.
+            try openGate(harness)
+            harness.killAgent()
+            try openGate(harness)
+            try harness.startAgent()
+            try await harness.withServer(name: "second") { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                let end = try await agent.output("long", from: .cursor(cursor), wait: .seconds(20), until: .exit)
+                text += String(decoding: end.data, as: UTF8.self)
+                #expect(end.truncatedBefore == 0)
+                #expect(end.status.state == .exited(5))
+            }
+            #expect(text == "one\ntwo\nthree\n")
+        }
+    }
+
+    /// Returns when a reader took the line.
+    private func openGate(_ harness: AgentHarness) throws {
+        let gate = try FileHandle(forWritingTo: URL(fileURLWithPath: harness.home + "/gate"))
+        try gate.write(contentsOf: Data("go\n".utf8))
+        try gate.close()
+    }
+
+    @Test func `a lower fence is refused with the present one, for every effect, and after a restart`() async throws {
+        try await AgentHarness.with { harness in
+            try await harness.withServer { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                _ = try await agent.start(ProcessStart(id: "sleeper", fence: Fence(7, scope: "task"), shell: "sleep 600"))
+                let old = Fence(6, scope: "task")
+                func expectStale(_ agent: AgentConnection, _ body: (AgentConnection) async throws -> Void) async {
+                    let refusal = await #expect(throws: AppError.self) { try await body(agent) }
+                    #expect(refusal?.code == .conflict)
+                    #expect(refusal?.field == "fence")
+                    #expect((refusal?.cause as? AgentFailure)?.fence == Fence(7, scope: "task"))
+                }
+                func expectAllStale(_ agent: AgentConnection) async {
+                    await expectStale(agent) { _ = try await $0.start(ProcessStart(id: "late", fence: old, shell: "touch late")) }
+                    await expectStale(agent) { try await $0.writeFile("late", Data("x".utf8), call: "late-write", fence: old) }
+                    await expectStale(agent) { try await $0.signal("sleeper", SIGKILL, fence: old) }
+                    await expectStale(agent) { try await $0.adopt(old) }
+                }
+                await expectAllStale(agent)
+                harness.killAgent()
+                try harness.startAgent()
+                await agent.waitUntilClosed()
+                let next = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                await expectAllStale(next)
+                #expect(!FileManager.default.fileExists(atPath: harness.home + "/late"))
+                #expect(try await next.output("sleeper").status.state == .running)
+                // Another scope knows nothing of it, and a repetition under the old fence is answered.
+                #expect(try await next.sh("echo other", fence: Fence(1, scope: "other")).text == "other\n")
+                #expect(try await next.start(ProcessStart(id: "sleeper", fence: old, shell: "sleep 600")).state == .running)
+            }
+        }
+    }
+
+    @Test func `with a full disk nothing is begun, the reason is told, and later it works`() async throws {
+        try await AgentHarness.with(agent: false) { harness in
+            try harness.startAgent(fileLimit: 4)
+            try await harness.withServer { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                var refusal: AppError?
+                var refused = ""
+                for number in 0..<100 where refusal == nil {
+                    refused = "\(number)." + String(repeating: "x", count: 100)
+                    do {
+                        _ = try await agent.start(ProcessStart(id: refused, fence: 1, shell: "echo \(number) >> log"))
+                    } catch { refusal = error as? AppError }
+                }
+                #expect(refusal?.code == .unavailable)
+                #expect(refusal?.message.contains("nothing was started") == true)
+                let number = String(refused.prefix { $0 != "." })
+                #expect(try !harness.text("log").split(separator: "\n").contains(Substring(number)))
+                // The same call again, with room: it had not begun.
+                harness.killAgent()
+                try harness.startAgent()
+                await agent.waitUntilClosed()
+                let next = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                #expect(try await next.sh("echo \(number) >> log", id: refused).state == .exited(0))
+                #expect(try harness.text("log").split(separator: "\n").filter { $0 == number }.count == 1)
+            }
+        }
+    }
+}
