@@ -4,4 +4,8 @@ package enum ModelProtocol: String, Sendable, Codable, CaseIterable {
     case messages
     /// OpenAI Chat Completions and the many servers that imitate it: `POST /v1/chat/completions`.
     case chatCompletions = "chat_completions"
+    /// OpenAI Responses: `POST /v1/responses`.
+    case responses
+    /// Google Gemini: `POST /v1beta/models/<model>:generateContent`, or `:streamGenerateContent?alt=sse`.
+    case gemini
 }

@@ -100,10 +100,13 @@ import Testing
                 Message.user("a"), .assistant([.toolUse(id: "t", name: "execute", inputJSON: "{}", isComplete: true)]),
                 Message(role: .user, content: [.toolResult(id: "t", text: "r", isError: true)]),
             ]
-            let summary = try RequestSummary.read(Self.conversation(results).encode(as: api, stream: true), as: api)
+            let path = "models/m:streamGenerateContent"
+            let summary = try RequestSummary.read(Self.conversation(results).encode(as: api, stream: true), as: api, path: path)
             #expect(summary.model == "m" && summary.stream && summary.maxOutputTokens == 8000 && !summary.refersToStoredInput)
-            #expect(summary.toolResults == [.init(id: "t", text: "r", isError: api == .messages)])
-            let asked = try RequestSummary.read(Self.conversation([.user("why?")]).encode(as: api, stream: false), as: api)
+            #expect(
+                summary.toolResults == [.init(id: "t", text: api == .gemini ? #"{"error":"r"}"# : "r", isError: api == .messages)])
+            let asked = try RequestSummary.read(
+                Self.conversation([.user("why?")]).encode(as: api, stream: false), as: api, path: "models/m:generateContent")
             #expect(asked.lastUserText == "why?" && !asked.stream)
         }
     }

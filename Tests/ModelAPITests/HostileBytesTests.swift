@@ -6,10 +6,9 @@ import Testing
 
 /// Whatever bytes come, nothing traps, memory stays bounded and no broken call looks like one that may run.
 @Suite struct HostileBytesTests {
-    private static let sources: [(ModelProtocol, Bool, [UInt8])] = [
-        (.messages, true, Array(Recorded.messagesStream.utf8)), (.messages, false, Array(Recorded.messagesPlain.utf8)),
-        (.chatCompletions, true, Array(Recorded.chatStream.utf8)), (.chatCompletions, false, Array(Recorded.chatPlain.utf8)),
-    ]
+    private static let sources: [(ModelProtocol, Bool, [UInt8])] = ModelProtocol.allCases.flatMap { api in
+        [(api, true, Array(Recorded.stream(api).utf8)), (api, false, Array(Recorded.plain(api).utf8))]
+    }
 
     /// Flips, cuts, doubles and mixes in what parsers stumble over.
     static func mutate(_ original: [UInt8], _ random: inout SeededGenerator) -> [UInt8] {
@@ -37,7 +36,7 @@ import Testing
     @Test(arguments: 0..<8) func `mutated answers are read without harm and the same however they are cut`(part: Int) throws {
         for seed in part * 400..<part * 400 + 400 {
             var random = SeededGenerator(seed: UInt64(seed))
-            let (api, streamed, original) = Self.sources[seed % 4]
+            let (api, streamed, original) = Self.sources[seed % 8]
             let bytes = Self.mutate(original, &random)
             let whole = try Reading(api, streamed: streamed, [ByteBuffer(bytes: bytes)])
             let cut = try Reading(api, streamed: streamed, bytes.chunks(&random, longest: 50))
@@ -51,9 +50,12 @@ import Testing
             }
             if whole.isComplete { #expect(whole.error == nil) }
             // Whatever was read can be sent again and is JSON.
-            let body = Conversation(model: "m", system: "", messages: [.user("a"), .assistant(whole.blocks)], maxOutputTokens: 1)
-                .encode(as: .messages, stream: false)
-            #expect(throws: Never.self) { try RequestSummary.read(body, as: .messages) }
+            let conversation = Conversation(
+                model: "m", system: "", messages: [.user("a"), .assistant(whole.blocks)], maxOutputTokens: 1)
+            for api in ModelProtocol.allCases {
+                let body = conversation.encode(as: api, stream: false)
+                #expect(throws: Never.self) { try RequestSummary.read(body, as: api, path: "models/m:generateContent") }
+            }
             if streamed {
                 var reader = AnswerReader(api, streamed: true)
                 try reader.feed(ByteBuffer(bytes: bytes))
@@ -70,21 +72,23 @@ import Testing
         let originals = [
             #"{"model":"m","max_tokens":5,"stream":true,"metadata":{"user_id":"u"},"tools":[{"name":"a","input_schema":{}}],"messages":[{"role":"user","content":[{"type":"text","text":"q \"x\""},{"type":"tool_result","tool_use_id":"t","content":"c"}]}]}"#,
             #"{"messages":[{"role":"tool","tool_call_id":"c","content":"x"}],"model":"m","n":2,"max_completion_tokens":7,"stream":true,"stream_options":{"include_usage":false}}"#,
+            #"{"model":"m","max_output_tokens":5,"stream":true,"tools":[{"type":"function","name":"a"}],"input":[{"role":"user","content":[{"type":"input_text","text":"q"}]},{"type":"function_call_output","call_id":"c","output":"r"}]}"#,
+            #"{"contents":[{"role":"user","parts":[{"text":"q"},{"functionResponse":{"name":"f","response":{}}}]}],"generationConfig":{"maxOutputTokens":5}}"#,
         ]
         var read = 0
         for seed in 0..<8000 {
             var random = SeededGenerator(seed: UInt64(seed))
-            let bytes = Self.mutate(Array(originals[seed % 2].utf8), &random)
-            let api: ModelProtocol = seed % 2 == 0 ? .messages : .chatCompletions
+            let bytes = Self.mutate(Array(originals[seed % 4].utf8), &random)
+            let api = ModelProtocol.allCases[seed % 4]
             do throws(AppError) {
                 let body = ByteBuffer(bytes: bytes)
-                let summary = try RequestSummary.read(body, as: api)
+                let summary = try RequestSummary.read(body, as: api, path: "models/m:generateContent")
                 read += 1
                 #expect(!summary.model.isEmpty)
                 for range in summary.messageRanges {
                     #expect(bytes[range].first == UInt8(ascii: "{") && bytes[range].last == UInt8(ascii: "}"))
                 }
-                if let edit = BodyEdit.includeUsage(summary, in: body) {
+                if api == .chatCompletions, let edit = BodyEdit.includeUsage(summary, in: body) {
                     let edited = try RequestSummary.read(edit.apply(to: body), as: api)
                     #expect(
                         edited.includeUsage == true && edited.model == summary.model

@@ -1,7 +1,8 @@
 /// A part of a model's answer, in the order in which the model gave it.
 package enum AnswerBlock: Sendable, Hashable, Codable {
     case text(String)
-    /// The signature proves to the provider that its own text comes back unchanged; nil where the protocol has none.
+    /// The signature proves to the provider that its own text comes back unchanged; nil where the protocol has none. With
+    /// Responses it is the whole reasoning item, as JSON; with Gemini one without a text belongs to the part behind it.
     case thinking(text: String, signature: String?)
     /// Thinking that only the provider can read.
     case redactedThinking(data: String)
@@ -37,15 +38,15 @@ package enum StopReason: Sendable, Hashable {
     case contextExceeded
     case other(String)
 
-    /// The words of both protocols; they do not collide.
+    /// The words of all protocols; they do not collide.
     package init(_ word: String) {
         switch word {
-        case "end_turn", "stop": self = .endTurn
-        case "max_tokens", "length": self = .maxTokens
+        case "end_turn", "stop", "completed", "STOP": self = .endTurn
+        case "max_tokens", "length", "max_output_tokens", "MAX_TOKENS": self = .maxTokens
         case "stop_sequence": self = .stopSequence
         case "tool_use", "tool_calls", "function_call": self = .toolUse
         case "pause_turn": self = .pauseTurn
-        case "refusal", "content_filter": self = .refusal
+        case "refusal", "content_filter", "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII": self = .refusal
         case "model_context_window_exceeded": self = .contextExceeded
         default: self = .other(word)
         }

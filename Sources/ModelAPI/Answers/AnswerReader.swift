@@ -23,12 +23,13 @@ package struct AnswerReader: Sendable {
     /// The answer's own id and model, as the provider gave them.
     package internal(set) var id: String?
     package internal(set) var model: String?
-    /// Chat Completions: the seconds that each chunk repeats.
+    /// OpenAI: when the answer began, in seconds since 1970.
     package internal(set) var created: Int?
     package internal(set) var stopReason: StopReason?
     /// What the provider reported as an error, in mid-stream or instead of an answer.
     package internal(set) var error: UpstreamError?
-    /// The answer came to its proper end: `message_stop`, `[DONE]`, the usage chunk behind a `finish_reason`, or a whole plain body.
+    /// The answer came to its proper end: `message_stop`, `[DONE]`, the usage chunk behind a `finish_reason`,
+    /// `response.completed` or `.incomplete`, or a whole plain body.
     package internal(set) var isComplete = false
     /// The usage is the final one, not that of the stream's beginning.
     package internal(set) var usageIsFinal = false
@@ -36,10 +37,12 @@ package struct AnswerReader: Sendable {
     package internal(set) var isTruncated = false
     /// Bytes of text, thinking and tool input so far, kept or not.
     package internal(set) var generatedBytes = 0
-    /// Messages: `message_start` has passed, so an end can be built. Chat: a chunk has passed.
+    /// The answer has begun (`message_start`, the first chunk …), so an end can be built.
     package internal(set) var isStarted = false
     /// Events whose data was no JSON; they passed on to the client like all others.
     package internal(set) var unreadableEvents = 0
+    /// Responses: the number of the last event.
+    var sequence = 0
     var choices: Set<Int> = []
     var finishedChoices: Set<Int> = []
 
@@ -102,7 +105,8 @@ package struct AnswerReader: Sendable {
                 }
             }
             // Servers that end without [DONE]: a finish_reason and an orderly end of the body are an end.
-            if api == .chatCompletions, stopReason != nil, error == nil { isComplete = true }
+            // Gemini has no other end at all.
+            if api == .chatCompletions || api == .gemini, stopReason != nil, error == nil { isComplete = true }
         } else if !body.isEmpty {
             let body = self.body
             self.body = []
@@ -132,6 +136,8 @@ package struct AnswerReader: Sendable {
                     return
                 }
                 try chatChunk(&cursor, onDelta)
+            case .responses: try responsesEvent(&cursor, onDelta)
+            case .gemini: try geminiChunk(&cursor, onDelta)
             }
         } catch {
             unreadableEvents += 1
@@ -146,6 +152,8 @@ package struct AnswerReader: Sendable {
             switch api {
             case .messages: try messagesAnswer(&cursor, onDelta)
             case .chatCompletions: try chatChunk(&cursor, onDelta)
+            case .responses: try responsesAnswer(&cursor, onDelta)
+            case .gemini: try geminiAnswer(&cursor, onDelta)
             }
             try cursor.expectEnd()
             for index in builders.indices { builders[index].isClosed = true }

@@ -58,12 +58,12 @@ extension Conversation {
 }
 
 extension Message {
-    /// What of it can be sent: no blank text, no thinking that another protocol gave without a signature.
+    /// What of it can be sent: no blank text, no thinking that another protocol gave.
     fileprivate var messagesContent: [ContentBlock] {
         content.filter {
             switch $0 {
             case .text(let text), .answer(.text(let text)): !text.isBlank
-            case .answer(.thinking(_, let signature)): signature != nil
+            case .answer(.thinking(_, let signature)): signature.map { !$0.isReasoningItem } ?? false
             case .answer, .toolResult: true
             }
         }

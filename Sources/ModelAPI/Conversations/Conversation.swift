@@ -11,7 +11,7 @@ package struct Conversation: Sendable, Hashable {
     package var tools: [ToolSchema]
     package var messages: [Message]
     package var maxOutputTokens: TokenCount
-    /// Told to the provider as the user's opaque id (Messages only), so that its cache and abuse detection see one session.
+    /// Told to the provider as the user's opaque id (Messages) or as the cache's key (Responses), so that it sees one session.
     package var sessionID: String?
     package var toolChoice: ToolChoice
     /// Messages: tokens that the model may think before it answers, at least 1,024 and below `maxOutputTokens`; nil: no thinking.
@@ -36,6 +36,8 @@ package struct Conversation: Sendable, Hashable {
         switch api {
         case .messages: encodeMessages(stream: stream)
         case .chatCompletions: encodeChat(stream: stream)
+        case .responses: encodeResponses(stream: stream)
+        case .gemini: encodeGemini()
         }
     }
 

@@ -19,6 +19,8 @@ extension ErrorShape {
         switch reader.api {
         case .messages: messagesEnd(reader, &text)
         case .chatCompletions: chatEnd(reader, includeUsage, &text)
+        case .responses: responsesEnd(reader, &text)
+        case .gemini: geminiEnd(reader, &text)
         }
         return ByteBuffer(string: text)
     }
@@ -74,28 +76,5 @@ extension ErrorShape {
             json.field("model", reader.model ?? "")
             body(&json)
         }.text
-    }
-}
-
-extension AnswerReader {
-    /// Messages: the numbers of blocks that were begun and not ended.
-    var openBlocks: [Int] { builders.filter { !$0.isClosed }.map(\.index) }
-
-    /// Chat Completions: answers without a `finish_reason`.
-    var openChoices: [Int] { (choices.isEmpty ? [0] : choices).subtracting(finishedChoices).sorted() }
-
-    /// Output tokens so far: what the provider reported, or a quarter of the bytes that came, whichever is more.
-    package var estimatedOutput: TokenCount {
-        usageIsFinal ? usage?.output ?? 0 : max(usage?.output ?? 0, (generatedBytes + 3) / 4)
-    }
-
-    /// The usage to book for an answer that did not reach its end: what was reported, with output estimated; input as reported or,
-    /// without a report, a quarter of the request's bytes.
-    package func estimatedUsage(requestBytes: Int) -> Usage {
-        if usageIsFinal, let usage { return usage }
-        var estimate = usage ?? Usage(input: (requestBytes + 3) / 4)
-        if estimate.totalInput == 0 { estimate.input = (requestBytes + 3) / 4 }
-        estimate.output = estimatedOutput
-        return estimate
     }
 }

@@ -25,21 +25,52 @@ package enum ErrorShape {
             headers.append((name: "retry-after", value: String(max(0, parts.seconds + (parts.attoseconds > 0 ? 1 : 0)))))
         }
         if let shouldRetry { headers.append((name: "x-should-retry", value: shouldRetry ? "true" : "false")) }
-        return Answer(status: status, headers: headers, body: object(api, type, message, requestID).buffer)
+        return Answer(status: status, headers: headers, body: object(api, type, message, requestID, status).buffer)
     }
 
     /// An error in the middle of a stream, and its end. Put it between two events.
     package static func streamError(
         _ api: ModelProtocol, type: String? = nil, status: Int = 500, message: String, requestID: String
     ) -> ByteBuffer {
-        let json = object(api, type ?? usualType(api, status), message, requestID).text
+        let json = object(api, type ?? usualType(api, status), message, requestID, status).text
         return switch api {
         case .messages: ByteBuffer(string: "event: error\ndata: \(json)\n\n")
         case .chatCompletions: ByteBuffer(string: "data: \(json)\n\ndata: [DONE]\n\n")
+        case .gemini: ByteBuffer(string: "data: \(json)\n\n")
+        case .responses: responsesFailure(type ?? usualType(api, status), message)
         }
     }
 
-    private static func object(_ api: ModelProtocol, _ type: String, _ message: String, _ requestID: String) -> JSONWriter {
+    /// Some clients know only the event, others only the failed answer.
+    private static func responsesFailure(_ code: String, _ message: String) -> ByteBuffer {
+        let event = JSONWriter.object { json in
+            json.field("type", "error")
+            json.field("code", code)
+            json.field("message", message)
+            json.fieldNull("param")
+            json.field("sequence_number", 0)
+        }
+        let failed = JSONWriter.object { json in
+            json.field("type", "response.failed")
+            json.field("sequence_number", 1)
+            json.fieldObject("response") {
+                $0.field("id", "resp_failed")
+                $0.field("object", "response")
+                $0.field("status", "failed")
+                $0.fieldObject("error") {
+                    $0.field("code", code)
+                    $0.field("message", message)
+                }
+                $0.fieldArray("output") { _ in }
+                $0.fieldNull("usage")
+            }
+        }
+        return ByteBuffer(string: "event: error\ndata: \(event.text)\n\nevent: response.failed\ndata: \(failed.text)\n\n")
+    }
+
+    private static func object(
+        _ api: ModelProtocol, _ type: String, _ message: String, _ requestID: String, _ status: Int
+    ) -> JSONWriter {
         JSONWriter.object { json in
             switch api {
             case .messages:
@@ -49,14 +80,18 @@ package enum ErrorShape {
                     $0.field("message", message)
                 }
                 json.field("request_id", requestID)
-            case .chatCompletions:
+            case .chatCompletions, .responses:
                 json.fieldObject("error") {
                     $0.field("message", message)
                     $0.field("type", type)
-                    $0.key("param")
-                    $0.null()
-                    $0.key("code")
-                    $0.null()
+                    $0.fieldNull("param")
+                    $0.fieldNull("code")
+                }
+            case .gemini:
+                json.fieldObject("error") {
+                    $0.field("code", status)
+                    $0.field("message", message)
+                    $0.field("status", type)
                 }
             }
         }
@@ -64,19 +99,50 @@ package enum ErrorShape {
 
     /// The kind that the provider would name with the status.
     package static func usualType(_ api: ModelProtocol, _ status: Int) -> String {
-        switch (api, status) {
-        case (_, 401): "authentication_error"
-        case (.messages, 402): "billing_error"
-        case (_, 403): "permission_error"
-        case (_, 404): "not_found_error"
-        case (.messages, 413): "request_too_large"
-        case (.messages, 429): "rate_limit_error"
-        case (.chatCompletions, 429): "rate_limit_exceeded"
-        case (_, 400..<500): "invalid_request_error"
-        case (_, 504): "timeout_error"
-        case (.messages, 529): "overloaded_error"
-        case (.messages, _): "api_error"
-        case (.chatCompletions, _): "server_error"
+        switch api {
+        case .messages: messagesType(status)
+        case .chatCompletions, .responses: openAIType(status)
+        case .gemini: geminiType(status)
+        }
+    }
+
+    private static func messagesType(_ status: Int) -> String {
+        switch status {
+        case 401: "authentication_error"
+        case 402: "billing_error"
+        case 403: "permission_error"
+        case 404: "not_found_error"
+        case 413: "request_too_large"
+        case 429: "rate_limit_error"
+        case 400..<500: "invalid_request_error"
+        case 504: "timeout_error"
+        case 529: "overloaded_error"
+        default: "api_error"
+        }
+    }
+
+    private static func openAIType(_ status: Int) -> String {
+        switch status {
+        case 401: "authentication_error"
+        case 403: "permission_error"
+        case 404: "not_found_error"
+        case 429: "rate_limit_exceeded"
+        case 400..<500: "invalid_request_error"
+        case 504: "timeout_error"
+        default: "server_error"
+        }
+    }
+
+    private static func geminiType(_ status: Int) -> String {
+        switch status {
+        case 401: "UNAUTHENTICATED"
+        case 403: "PERMISSION_DENIED"
+        case 404: "NOT_FOUND"
+        case 429: "RESOURCE_EXHAUSTED"
+        case 400..<500: "INVALID_ARGUMENT"
+        case 503, 529: "UNAVAILABLE"
+        case 504: "DEADLINE_EXCEEDED"
+        default: "INTERNAL"
         }
     }
 }

@@ -63,6 +63,9 @@ package struct UpstreamError: Error, Sendable, Hashable {
                 if let text = try cursor.optionalString() { message = text.string() }
             } else if key.equals("type") {
                 if let text = try cursor.optionalString() { type = text.string() }
+            } else if key.equals("status") {
+                // Gemini's kind, e.g. `RESOURCE_EXHAUSTED`.
+                if let text = try cursor.optionalString(), type.isEmpty { type = text.string() }
             } else if key.equals("code") {
                 try readCode(&cursor)
             } else {

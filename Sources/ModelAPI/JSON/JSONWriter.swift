@@ -53,6 +53,11 @@ struct JSONWriter {
         raw(json)
     }
 
+    mutating func fieldNull(_ name: StaticString) {
+        key(name)
+        null()
+    }
+
     mutating func fieldObject(_ name: StaticString, _ body: (inout JSONWriter) -> Void) {
         key(name)
         object(body)

@@ -12,9 +12,9 @@ package struct RequestSummary: Sendable, Equatable {
 
     package var model: String = ""
     package var stream = false
-    /// `max_tokens`, or `max_completion_tokens` where that is given; nil when the body names none.
+    /// The limit in the protocol's own field; the larger one where a body names two; nil when it names none.
     package var maxOutputTokens: TokenCount?
-    /// Chat Completions `n`: each answer may use the whole `maxOutputTokens`.
+    /// Chat Completions `n`, Gemini `candidateCount`: each answer may use the whole `maxOutputTokens`.
     package var answers = 1
     /// The last text of the last message, if that is the user's.
     package var lastUserText: String?
@@ -24,12 +24,14 @@ package struct RequestSummary: Sendable, Equatable {
     /// the provider runs. Its size then bounds nothing but the model's context does.
     package var refersToStoredInput = false
     package var images = 0
+    /// Responses: the provider would answer later, to a call that the gateway does not see.
+    package var isBackground = false
     package var hasTools = false
     /// Chat Completions: `stream_options.include_usage`; nil when the body does not say.
     package var includeUsage: Bool?
     /// Messages: `metadata.user_id`, in which some clients put their session.
     package var metadataUserID: String?
-    /// Where each message lies in the body, in order.
+    /// Where each message (Responses: item; Gemini: content) lies in the body, in order.
     package var messageRanges: [Range<Int>] = []
     var streamOptions: Range<Int>?
     var includeUsageValue: Range<Int>?
@@ -44,8 +46,9 @@ package struct RequestSummary: Sendable, Equatable {
         refersToStoredInput ? nil : bodyBytes + (hasTools ? 4_096 : 128) + images * 5_000
     }
 
+    /// - Parameter path: Gemini: the request's path, which names the model and whether to stream; others ignore it.
     /// - Throws: `badRequest` that names the field, what it is and what is expected.
-    package static func read(_ body: ByteBuffer, as api: ModelProtocol) throws(AppError) -> RequestSummary {
+    package static func read(_ body: ByteBuffer, as api: ModelProtocol, path: String? = nil) throws(AppError) -> RequestSummary {
         let result: Result<RequestSummary, AppError> = body.withUnsafeReadableBytes { bytes in
             var reader = RequestReader(bytes, api)
             do throws(AppError) {
@@ -54,6 +57,8 @@ package struct RequestSummary: Sendable, Equatable {
                 return .failure(error)
             }
         }
-        return try result.get()
+        var summary = try result.get()
+        if api == .gemini { try summary.readGeminiPath(path ?? "") }
+        return summary
     }
 }

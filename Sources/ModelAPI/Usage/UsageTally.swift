@@ -4,12 +4,15 @@ import Core
 /// earlier one, field by field, and is never added.
 struct UsageTally: Sendable, Equatable {
     var convention: ModelProtocol
-    /// Messages: without cached tokens. Chat Completions: with them.
+    /// Messages: without cached tokens. All others: with them.
     var input: TokenCount?
+    /// Gemini: what the results of the provider's own tools added to the prompt.
+    var toolInput: TokenCount?
     var cacheRead: TokenCount?
     var cacheWrite: TokenCount?
     var cacheWrite5m: TokenCount?
     var cacheWrite1h: TokenCount?
+    /// Gemini: without reasoning. All others: with it.
     var output: TokenCount?
     var reasoning: TokenCount?
     var webSearches: Int?
@@ -22,16 +25,18 @@ struct UsageTally: Sendable, Equatable {
     /// Nil until the provider reported input or output.
     var usage: Usage? {
         guard input != nil || output != nil else { return nil }
+        let cached = (cacheRead ?? 0) + (cacheWrite ?? 0)
         switch convention {
-        case .messages: return disjoint(input: input ?? 0)
-        case .chatCompletions:
-            let cached = (cacheRead ?? 0) + (cacheWrite ?? 0)
-            return disjoint(input: max(0, (input ?? 0) - cached))
+        case .messages: return disjoint(input: input ?? 0, output: output ?? 0)
+        case .chatCompletions, .responses: return disjoint(input: max(0, (input ?? 0) - cached), output: output ?? 0)
+        case .gemini:
+            let input = max(0, (input ?? 0) - cached) + (toolInput ?? 0)
+            return disjoint(input: input, output: (output ?? 0) + (reasoning ?? 0))
         }
     }
 
-    private func disjoint(input: TokenCount) -> Usage {
-        var usage = Usage(input: input, cacheRead: cacheRead ?? 0, output: output ?? 0, webSearches: webSearches ?? 0)
+    private func disjoint(input: TokenCount, output: TokenCount) -> Usage {
+        var usage = Usage(input: input, cacheRead: cacheRead ?? 0, output: output, webSearches: webSearches ?? 0)
         usage.reasoning = min(reasoning ?? 0, usage.output)
         let split5m = cacheWrite5m ?? 0
         let split1h = cacheWrite1h ?? 0
@@ -41,110 +46,5 @@ struct UsageTally: Sendable, Equatable {
         usage.cacheWrite5m = written - usage.cacheWrite1h
         usage.ttlUnknown = written != split5m + split1h
         return usage
-    }
-}
-
-// MARK: Reading
-
-extension UsageTally {
-    /// Reads a `usage` object of the tally's protocol; `null` and other kinds are skipped.
-    mutating func read(_ cursor: inout JSONCursor) throws(JSONFailure) {
-        guard cursor.peek() == UInt8(ascii: "{") else { return try cursor.skipValue() }
-        switch convention {
-        case .messages: try readMessages(&cursor)
-        case .chatCompletions: try readChat(&cursor)
-        }
-    }
-
-    private mutating func readMessages(_ cursor: inout JSONCursor) throws(JSONFailure) {
-        var walk = try cursor.enterObject()
-        while let key = try cursor.nextKey(&walk) {
-            if key.equals("input_tokens") {
-                try Self.replace(&input, &cursor)
-            } else if key.equals("output_tokens") {
-                try Self.replace(&output, &cursor)
-            } else if key.equals("cache_read_input_tokens") {
-                try Self.replace(&cacheRead, &cursor)
-            } else if key.equals("cache_creation_input_tokens") {
-                try Self.replace(&cacheWrite, &cursor)
-            } else if key.equals("cache_creation") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("ephemeral_5m_input_tokens") {
-                        try Self.replace(&tally.cacheWrite5m, &cursor)
-                    } else if key.equals("ephemeral_1h_input_tokens") {
-                        try Self.replace(&tally.cacheWrite1h, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
-            } else if key.equals("server_tool_use") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("web_search_requests") {
-                        try Self.replace(&tally.webSearches, &cursor, most: 1_000_000)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
-            } else if key.equals("output_tokens_details") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("thinking_tokens") || key.equals("reasoning_tokens") {
-                        try Self.replace(&tally.reasoning, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
-            } else {
-                try cursor.skipValue()
-            }
-        }
-    }
-
-    /// OpenAI, and where the imitators differ: DeepSeek's `prompt_cache_hit_tokens`, Moonshot's `cached_tokens`.
-    private mutating func readChat(_ cursor: inout JSONCursor) throws(JSONFailure) {
-        var walk = try cursor.enterObject()
-        while let key = try cursor.nextKey(&walk) {
-            if key.equals("prompt_tokens") {
-                try Self.replace(&input, &cursor)
-            } else if key.equals("completion_tokens") {
-                try Self.replace(&output, &cursor)
-            } else if key.equals("prompt_cache_hit_tokens") || key.equals("cached_tokens") {
-                try Self.replace(&cacheRead, &cursor)
-            } else if key.equals("prompt_tokens_details") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("cached_tokens") {
-                        try Self.replace(&tally.cacheRead, &cursor)
-                    } else if key.equals("cache_write_tokens") {
-                        try Self.replace(&tally.cacheWrite, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
-            } else if key.equals("completion_tokens_details") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("reasoning_tokens") {
-                        try Self.replace(&tally.reasoning, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
-            } else {
-                try cursor.skipValue()
-            }
-        }
-    }
-
-    @inline(__always)
-    private mutating func readFields(
-        _ cursor: inout JSONCursor,
-        _ field: (inout UsageTally, JSONString, inout JSONCursor) throws(JSONFailure) -> Void
-    ) throws(JSONFailure) {
-        guard cursor.peek() == UInt8(ascii: "{") else { return try cursor.skipValue() }
-        var walk = try cursor.enterObject()
-        while let key = try cursor.nextKey(&walk) { try field(&self, key, &cursor) }
-    }
-
-    private static func replace(_ field: inout TokenCount?, _ cursor: inout JSONCursor, most: Int = most) throws(JSONFailure) {
-        guard let value = try cursor.optionalInt() else { return }
-        field = min(max(value, 0), most)
     }
 }
