@@ -119,7 +119,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "slipway-server", dependencies: ["Server", "DemoModel", argumentParser], swiftSettings: settings),
+            name: "slipway-server", dependencies: ["Server", "DemoModel", "Provisioning", argumentParser, log], swiftSettings: settings),
         .executableTarget(
             name: "slipway-agent",
             dependencies: ["AgentRuntime", nio, nioPosix], swiftSettings: settings),

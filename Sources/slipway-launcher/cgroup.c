@@ -54,8 +54,14 @@ static bool make(const char *directory) { return mkdir(directory, 0755) == 0 || 
 static bool set(const char *directory, const char *file, const char *value) {
     return write_text(text("%s/%s", directory, file), value) == 0;
 }
+// Named by BASE as well: two servers on one host must not meet in a group.
+static char *group_name(uint32_t number) {
+    struct stat st;
+    if (fstat(options.base, &st)) fail("BASE");
+    return text("%llx-ws-%u", (unsigned long long)st.st_ino, number);
+}
 static char *group(const char *above, uint32_t number) {
-    char *own = text("%s/ws-%u", above, number);
+    char *own = text("%s/%s", above, group_name(number));
     return make(above) && make(own) ? own : NULL;
 }
 
@@ -72,6 +78,7 @@ static uint32_t limit_version2(const char *own, const struct limits *limits) {
 static bool limit_version1(int which, const char *own, const struct limits *limits) {
     switch (which) {
     case MEMORY:
+        set(own, "memory.memsw.limit_in_bytes", "-1");   // never below the other one, not even for a moment
         if (!set(own, "memory.limit_in_bytes", text("%llu", (unsigned long long)limits->memory))) return false;
         set(own, "memory.memsw.limit_in_bytes", text("%llu", (unsigned long long)limits->memory));
         return true;
@@ -110,6 +117,7 @@ uint32_t cgroup_enter(uint32_t number, const struct limits *limits) {
         if (got & bits[i] || access(folder, F_OK)) continue;
         char *own = group(parent(folder, version1[i].name), number);
         if (own && limit_version1(i, own, limits) && set(own, "cgroup.procs", "0")) got |= bits[i];
+        else dprintf(2, "launcher: no %s limit by cgroup: %s\n", version1[i].name, strerror(errno));
     }
     return got;
 }
@@ -118,7 +126,7 @@ uint32_t cgroup_enter(uint32_t number, const struct limits *limits) {
 
 // NULL unless the process is in a group of this workspace.
 static char *group_of(pid_t pid, uint32_t number, const char *mount, const char *name) {
-    char *path = path_of(pid, name), *end = text("/slipway/ws-%u", number);
+    char *path = path_of(pid, name), *end = text("/slipway/%s", group_name(number));
     if (!path || strlen(path) < strlen(end) || strcmp(path + strlen(path) - strlen(end), end)) return NULL;
     return text("%s%s", mount, path);
 }
@@ -178,9 +186,9 @@ void cgroup_usage(pid_t pid, uint32_t number, uint64_t *memory, uint32_t *proces
 
 void cgroup_remove(uint32_t number) {
     const char *mount = version2_mount();
-    if (mount) rmdir(text("%s/ws-%u", parent(mount, ""), number));
+    if (mount) rmdir(text("%s/%s", parent(mount, ""), group_name(number)));
     for (int i = 0; i < VERSION1; i++) {
         char *folder = text("%s/%s", options.cgroups, version1[i].folder);
-        rmdir(text("%s/ws-%u", parent(folder, version1[i].name), number));
+        rmdir(text("%s/%s", parent(folder, version1[i].name), group_name(number)));
     }
 }

@@ -23,7 +23,7 @@ char *text(const char *format, ...) {
 }
 
 int write_text_at(int directory, const char *path, const char *value) {
-    int fd = openat(directory, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(directory, path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return -1;
     size_t size = strlen(value);
     ssize_t n = write(fd, value, size);

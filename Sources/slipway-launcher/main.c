@@ -73,6 +73,10 @@ static void do_start(const uint8_t *m, size_t size, struct reply *reply) {
     bool probe = start.flags & F_PROBE;
     if (!sound(start.limits) || !printable || (start.number == PROBE_NUMBER) != probe) { put_error(reply, EINVAL, NULL); return; }
     struct begun begun = start_sandbox(&start);
+    if (probe && !begun.error) {
+        sandbox_kill((struct identity){(pid_t)begun.pid, begun.start_time}, start.number);
+        cgroup_remove(start.number);
+    }
     if (begun.error) put_error(reply, begun.error, begun.why);
     else put_sandbox(reply, begun.pid, begun.obtained, begun.start_time, start.sandbox, start.workspace);
 }

@@ -1,5 +1,7 @@
 import Core
 import Foundation
+import Logging
+import Provisioning
 import Server
 
 let arguments = Array(CommandLine.arguments.dropFirst())
@@ -10,6 +12,10 @@ case "--help", "-h", "help":
 case "--version":
     print("slipway-server \(SlipwayVersion.current)")
     exit(0)
+case "provisioner":
+    // Started by the server with a socket as descriptor 3.
+    let logger = Logger(label: "provisioner") { StreamLogHandler.standardError(label: $0) }
+    ProvisionerDaemon.run(arguments: Array(arguments.dropFirst()), logger: logger)
 default:
     break
 }

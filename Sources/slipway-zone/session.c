@@ -57,7 +57,7 @@ int command_signal(const struct command *command, uint32_t number, enum signal_s
         // What forks while the list is read is found by the next look; a signal that ends nothing is sent once.
         for (int look = 0; look < 20; look++) {
             uint32_t found = signal_session(command->pid, (int)number);
-            *reached += found;
+            if (found > *reached) *reached = found;   // those that are still ending are met again
             if (found == 0 || number != SIGKILL) break;
         }
         return *reached ? 0 : ESRCH;

@@ -60,6 +60,9 @@ package final class ProvisionerClient: Provisioner {
         tellDeath.finish()
     }
 
+    /// The running daemon's process id.
+    var daemonProcess: pid_t? { state.withLockedValue { $0.daemon?.pid } }
+
     // MARK: Provisioner
 
     package func probe() async throws -> SandboxCapabilities {

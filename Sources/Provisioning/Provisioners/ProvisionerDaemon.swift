@@ -14,12 +14,20 @@ package struct ProvisionerDaemon: Sendable {
     private let sandbox: LocalSandbox
     private let logger: Logger
 
+    /// The whole process. The first thread only waits: an asynchronous `main` ends it, and a thread that has ended keeps the uid it
+    /// had, so that the process would look like root's for ever.
+    package static func run(arguments: [String], logger: Logger) -> Never {
+        // Nobody awaits it: it ends the process.
+        Task.detached { exit(await main(arguments: arguments, logger: logger)) }
+        while true { pause() }
+    }
+
     /// Runs until the server closes its end or the launcher ends; sandboxes live on.
     ///
     /// The launcher keeps root's rights where the server has them; this process gives them up before it reads a request.
     /// - Parameter arguments: one word, the `SandboxConfiguration` as JSON.
     /// - Returns: the process's exit status.
-    package static func main(arguments: [String], logger: Logger) async -> Int32 {
+    static func main(arguments: [String], logger: Logger) async -> Int32 {
         let socket = FrameSocket(descriptor)
         do {
             guard let text = arguments.first, arguments.count == 1 else {

@@ -60,11 +60,13 @@ static void to_zone(size_t size) {
         mkdir("/run/slipway/agent/out", 0700);
         snprintf(path, sizeof path, "/run/slipway/agent/out/%.8s", (char *)message + 8);
         ring = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (ring < 0) goto send;
         control.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof ring)};
         memcpy(CMSG_DATA(&control.head), &ring, sizeof ring);
         head.msg_control = &control;
         head.msg_controllen = CMSG_SPACE(sizeof ring);
     }
+send:
     if (sendmsg(ZONE, &head, MSG_NOSIGNAL) < 0) exit(5);
     if (ring >= 0) close(ring);
 }
