@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import Hummingbird
 import Logging
 import NIOCore
@@ -25,9 +26,12 @@ package struct DemoModelServer: Service {
         scenarios: ScenarioLibrary? = nil, listen: String = Self.defaultListen, speed: Double = 1, logger: Logger,
         onReady: @escaping @Sendable (_ url: String) async -> Void = { _ in }
     ) throws {
-        guard let colon = listen.lastIndex(of: ":"), let port = UInt16(listen[listen.index(after: colon)...]), colon > listen.startIndex
+        guard let colon = listen.lastIndex(of: ":"), let port = UInt16(listen[listen.index(after: colon)...]),
+            colon > listen.startIndex
         else {
-            throw AppError(.badRequest, "\"\(listen)\" is no address to listen at: expected HOST:PORT, such as \(Self.defaultListen)", field: "listen")
+            throw AppError(
+                .badRequest, "\"\(listen)\" is no address to listen at: expected HOST:PORT, such as \(Self.defaultListen)",
+                field: "listen")
         }
         self.scenarios = try scenarios ?? .embedded()
         host = String(listen[..<colon]).trimmingCharacters(in: ["[", "]"])
@@ -55,10 +59,12 @@ package struct DemoModelServer: Service {
     }
 
     /// What `slipway-server demo-model` does: serves until SIGTERM or SIGINT.
-    package static func runStandalone(listen: String, scenarioFolder: String? = nil, speed: Double = 1, logger: Logger) async throws {
+    package static func runStandalone(listen: String, scenarioFolder: String? = nil, speed: Double = 1, logger: Logger) async throws
+    {
         let scenarios = try scenarioFolder.map { try ScenarioLibrary.folder($0) }
         let server = try DemoModelServer(scenarios: scenarios, listen: listen, speed: speed, logger: logger) { url in
-            print("Scripted demo model (no AI) at \(url): Messages at \(url)/v1/messages, Chat Completions at \(url)/v1/chat/completions")
+            print("Scripted demo model (no AI) at \(url)")
+            fflush(nil)
         }
         try await ServiceGroup(services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger).run()
     }

@@ -56,7 +56,8 @@ struct DemoRoutes: Sendable {
     private func admit(_ request: Request) async throws -> Data {
         let key = request.headers[HTTPField.Name("x-api-key")!] ?? request.headers[.authorization] ?? ""
         guard key.count > 3 else {
-            throw RequestError(status: 401, type: "authentication_error", message: "an API key is required; the demo model takes any")
+            throw RequestError(
+                status: 401, type: "authentication_error", message: "an API key is required; the demo model takes any")
         }
         guard let body = try? await request.body.collect(upTo: Self.maxBodyBytes) else {
             throw RequestError(status: 413, type: "request_too_large", message: "the request exceeds \(Self.maxBodyBytes) bytes")
@@ -66,7 +67,8 @@ struct DemoRoutes: Sendable {
 
     private func unknownModel(_ id: String) -> RequestError {
         RequestError(
-            status: 404, type: "not_found_error", message: "model: \(id) is not a model of the scripted demo; it has \(ScenarioLibrary.model)")
+            status: 404, type: "not_found_error",
+            message: "model: \(id) is not a model of the scripted demo; it has \(ScenarioLibrary.model)")
     }
 
     private func failure(_ error: any Error, _ kind: DemoProtocol) -> Response {

@@ -90,7 +90,9 @@ extension JSON: Decodable {
     init(from decoder: any Decoder) throws {
         if let fields = try? decoder.container(keyedBy: AnyKey.self) {
             self = .object(
-                try fields.allKeys.sorted { $0.stringValue < $1.stringValue }.map { ($0.stringValue, try fields.decode(JSON.self, forKey: $0)) })
+                try fields.allKeys.sorted { $0.stringValue < $1.stringValue }.map {
+                    ($0.stringValue, try fields.decode(JSON.self, forKey: $0))
+                })
             return
         }
         if var values = try? decoder.unkeyedContainer() {

@@ -46,23 +46,29 @@ final class CurlDriver: @unchecked Sendable {
         ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, 10_000)  // idle connections kept; curl's own choice is 4 per transfer
         ccurl_multi_set_long(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 1_000)
         let context = Unmanaged.passUnretained(self).toOpaque()
-        ccurl_multi_on_socket(multi, { _, socket, what, context, known in
-            Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue().watch(socket, for: what, isKnown: known != nil)
-            return 0
-        }, context)
-        ccurl_multi_on_timer(multi, { _, milliseconds, context in
-            let driver = Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue()
-            driver.curlDeadline = milliseconds < 0 ? nil : ContinuousClock.now + .milliseconds(milliseconds)
-            return 0
-        }, context)
+        ccurl_multi_on_socket(
+            multi,
+            { _, socket, what, context, known in
+                Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue().watch(socket, for: what, isKnown: known != nil)
+                return 0
+            }, context)
+        ccurl_multi_on_timer(
+            multi,
+            { _, milliseconds, context in
+                let driver = Unmanaged<CurlDriver>.fromOpaque(context!).takeUnretainedValue()
+                driver.curlDeadline = milliseconds < 0 ? nil : ContinuousClock.now + .milliseconds(milliseconds)
+                return 0
+            }, context)
         var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: wakeUp))
         epoll_ctl(epoll, EPOLL_CTL_ADD, wakeUp, &event)
         var thread = pthread_t()
-        let status = pthread_create(&thread, nil, { argument in
-            ccurl_name_thread("http-client")
-            Unmanaged<CurlDriver>.fromOpaque(argument!).takeRetainedValue().run()
-            return nil
-        }, Unmanaged.passRetained(self).toOpaque())
+        let status = pthread_create(
+            &thread, nil,
+            { argument in
+                ccurl_name_thread("http-client")
+                Unmanaged<CurlDriver>.fromOpaque(argument!).takeRetainedValue().run()
+                return nil
+            }, Unmanaged.passRetained(self).toOpaque())
         precondition(status == 0, "cannot start a thread for the HTTP client")
         pthread_detach(thread)
     }
@@ -207,7 +213,9 @@ final class CurlDriver: @unchecked Sendable {
         expect(transfer)
         let status = curl_multi_add_handle(multi, easy)
         if status != CURLM_OK {
-            finish(transfer, AppError(.internal, "cannot call \(transfer.target.name): \(String(cString: curl_multi_strerror(status)))"))
+            finish(
+                transfer,
+                AppError(.internal, "cannot call \(transfer.target.name): \(String(cString: curl_multi_strerror(status)))"))
         }
     }
 

@@ -29,7 +29,8 @@ package struct HTTPClientRequest: Sendable {
         package var total: Duration?
 
         package init(
-            connect: Duration = .seconds(10), firstByte: Duration = .seconds(600), idle: Duration = .seconds(300), total: Duration? = nil
+            connect: Duration = .seconds(10), firstByte: Duration = .seconds(600), idle: Duration = .seconds(300),
+            total: Duration? = nil
         ) {
             self.connect = connect
             self.firstByte = firstByte

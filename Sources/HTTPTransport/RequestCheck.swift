@@ -38,7 +38,8 @@ extension HTTPClientRequest {
     private func target() throws -> RequestTarget {
         guard let parts = curl_url() else { throw AppError(.internal, "out of memory while reading a URL") }
         defer { curl_url_cleanup(parts) }
-        let status = url.utf8.contains(where: { $0 <= 32 || $0 == 127 })
+        let status =
+            url.utf8.contains(where: { $0 <= 32 || $0 == 127 })
             ? CURLUE_MALFORMED_INPUT : curl_url_set(parts, CURLUPART_URL, url, 0)
         guard status == CURLUE_OK else {
             throw AppError(
@@ -56,7 +57,8 @@ extension HTTPClientRequest {
             throw AppError(.badRequest, "the URL \"\(url)\" has the scheme \"\(scheme)\": expected http or https", field: "url")
         }
         guard part(CURLUPART_USER) == nil, part(CURLUPART_PASSWORD) == nil else {
-            throw AppError(.badRequest, "the URL of host \(host) contains a user or password: send credentials as a header", field: "url")
+            throw AppError(
+                .badRequest, "the URL of host \(host) contains a user or password: send credentials as a header", field: "url")
         }
         let port = part(CURLUPART_PORT, UInt32(CURLU_DEFAULT_PORT)) ?? (scheme == "https" ? "443" : "80")
         return RequestTarget(host: host, port: port, isTLS: scheme == "https", unixSocket: unixSocket)

@@ -72,15 +72,19 @@ extension Transfer {
 
     private func setCallbacks(_ easy: UnsafeMutableRawPointer) {
         let context = Unmanaged.passUnretained(self).toOpaque()
-        ccurl_on_header(easy, { bytes, size, count, context in
-            let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
-            return transfer.received(header: UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
-        }, context)
-        ccurl_on_body(easy, { bytes, size, count, context in
-            let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
-            let taken = transfer.received(body: UnsafeRawBufferPointer(start: bytes, count: size * count))
-            return taken ? size * count : Int(CURL_WRITEFUNC_PAUSE)
-        }, context)
+        ccurl_on_header(
+            easy,
+            { bytes, size, count, context in
+                let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+                return transfer.received(header: UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
+            }, context)
+        ccurl_on_body(
+            easy,
+            { bytes, size, count, context in
+                let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+                let taken = transfer.received(body: UnsafeRawBufferPointer(start: bytes, count: size * count))
+                return taken ? size * count : Int(CURL_WRITEFUNC_PAUSE)
+            }, context)
     }
 
     /// The check is made on the address that is connected to, so there is no second name resolution to win a race against; and
@@ -92,16 +96,21 @@ extension Transfer {
         }
         if request.allowPrivateAddresses { return }
         let context = Unmanaged.passUnretained(self).toOpaque()
-        ccurl_on_open_socket(easy, { context, _, address in
-            let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
-            var bytes = [UInt8](repeating: 0, count: 16)
-            let count = Int(ccurl_address_bytes(address!, &bytes))
-            return transfer.mayReach(Array(bytes[..<count])) ? ccurl_open_socket(address!) : CURL_SOCKET_BAD
-        }, context)
-        ccurl_before_request(easy, { context, address, _, _, _ in
-            let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
-            return transfer.mayUse(connectionTo: address.map { String(cString: $0) } ?? "") ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
-        }, context)
+        ccurl_on_open_socket(
+            easy,
+            { context, _, address in
+                let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+                var bytes = [UInt8](repeating: 0, count: 16)
+                let count = Int(ccurl_address_bytes(address!, &bytes))
+                return transfer.mayReach(Array(bytes[..<count])) ? ccurl_open_socket(address!) : CURL_SOCKET_BAD
+            }, context)
+        ccurl_before_request(
+            easy,
+            { context, address, _, _, _ in
+                let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+                return transfer.mayUse(connectionTo: address.map { String(cString: $0) } ?? "")
+                    ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
+            }, context)
     }
 
     /// Frees what curl read the request from; only after the handle was taken out.

@@ -3,7 +3,9 @@ import Core
 
 /// Turns curl's status codes into errors that say which host, what happened and what to do.
 enum TransferFailure {
-    static func error(_ code: CURLcode, detail: String, target: RequestTarget, bytesRead: Int, hasHead: Bool, caFile: String?) -> AppError {
+    static func error(_ code: CURLcode, detail: String, target: RequestTarget, bytesRead: Int, hasHead: Bool, caFile: String?)
+        -> AppError
+    {
         let name = target.name
         func upstream(_ message: String, retry: AppError.Retry) -> AppError {
             AppError(.upstream, message, detail: detail.isEmpty ? nil : "curl \(code.rawValue): \(detail)", retry: retry)
@@ -11,12 +13,14 @@ enum TransferFailure {
         let soon = AppError.Retry.after(.seconds(1))
         switch code {
         case CURLE_COULDNT_RESOLVE_HOST:
-            return upstream("cannot resolve the host name \(target.host): check the provider's URL and this machine's DNS", retry: soon)
+            return upstream(
+                "cannot resolve the host name \(target.host): check the provider's URL and this machine's DNS", retry: soon)
         case CURLE_COULDNT_CONNECT:
             return upstream("cannot connect to \(name): is it running and reachable from here?", retry: soon)
         case CURLE_SSL_CACERT_BADFILE:
             return AppError(
-                .internal, "cannot read the CA file \(caFile ?? "of this system"): expected PEM certificates", detail: detail, source: .server)
+                .internal, "cannot read the CA file \(caFile ?? "of this system"): expected PEM certificates", detail: detail,
+                source: .server)
         case CURLE_PEER_FAILED_VERIFICATION:
             return upstream(
                 "the TLS certificate of \(name) is not trusted (\(detail)): if it comes from a private authority, name its CA file",

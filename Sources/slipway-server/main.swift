@@ -1,4 +1,5 @@
 import Core
+import DemoModel
 import Foundation
 import Logging
 import Provisioning
@@ -9,6 +10,8 @@ switch arguments.first {
 case "--help", "-h", "help":
     print(ConfigurationLoader.help, terminator: "")
     exit(0)
+case "demo-model":
+    exit(await DemoModelCommand.main(arguments: Array(arguments.dropFirst())))
 case "--version":
     print("slipway-server \(SlipwayVersion.current)")
     exit(0)

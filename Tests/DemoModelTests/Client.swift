@@ -36,7 +36,8 @@ struct Client: Sendable {
         -> HTTPClientRequest
     {
         HTTPClientRequest(
-            method: body == nil ? "GET" : "POST", url: url + path, headers: headers + [("content-type", "application/json")], body: body,
+            method: body == nil ? "GET" : "POST", url: url + path, headers: headers + [("content-type", "application/json")],
+            body: body,
             allowPrivateAddresses: true)
     }
 

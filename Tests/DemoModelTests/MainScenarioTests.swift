@@ -14,7 +14,8 @@ struct MainScenarioTests {
         try await Client.with { client in
             try await SampleWorkspace.with { workspace in
                 var conversation = Conversation(
-                    model: ScenarioLibrary.model, system: "You are an agent.", messages: [.user(Self.prompt)], maxOutputTokens: 4096)
+                    model: ScenarioLibrary.model, system: "You are an agent.", messages: [.user(Self.prompt)], maxOutputTokens: 4096
+                )
                 var used: [String] = []
                 var testRuns: [String] = []
                 while true {
@@ -54,7 +55,8 @@ struct MainScenarioTests {
 
     @Test func `words of the user in between do not disturb the script`() async throws {
         try await Client.with { client in
-            var conversation = Conversation(model: ScenarioLibrary.model, system: "", messages: [.user(Self.prompt)], maxOutputTokens: 4096)
+            var conversation = Conversation(
+                model: ScenarioLibrary.model, system: "", messages: [.user(Self.prompt)], maxOutputTokens: 4096)
             let first = try await client.ask(conversation)
             conversation.messages.append(.assistant(first.reader.blocks))
             let results = first.reader.blocks.compactMap { block -> ContentBlock? in
@@ -71,7 +73,8 @@ struct MainScenarioTests {
 
     @Test func `the same request gets the same bytes`() async throws {
         try await Client.with { client in
-            let conversation = Conversation(model: ScenarioLibrary.model, system: "s", messages: [.user(Self.prompt)], maxOutputTokens: 4096)
+            let conversation = Conversation(
+                model: ScenarioLibrary.model, system: "s", messages: [.user(Self.prompt)], maxOutputTokens: 4096)
             for kind in [ModelProtocol.messages, .chatCompletions] {
                 for stream in [true, false] {
                     let first = try await client.ask(conversation, kind, stream: stream)

@@ -16,7 +16,9 @@ struct ProtocolTests {
     @Test(arguments: [ModelProtocol.messages, .chatCompletions])
     func `streamed and whole answers say and count the same`(kind: ModelProtocol) async throws {
         try await Client.with { client in
-            for text in ["hello", "demo: thinking", "demo: parallel tools", "demo: unknown parts", "demo: empty answer", "no such script"] {
+            for text in [
+                "hello", "demo: thinking", "demo: parallel tools", "demo: unknown parts", "demo: empty answer", "no such script",
+            ] {
                 let streamed = try await client.ask(conversation(text), kind)
                 let whole = try await client.ask(conversation(text), kind, stream: false)
                 #expect(streamed.reader.text == whole.reader.text)
@@ -47,10 +49,12 @@ struct ProtocolTests {
             #expect(firstUsage.cacheRead == 0 && firstUsage.cacheWrite5m > 2000)
             conversation.messages.append(.assistant(first.reader.blocks))
             conversation.messages.append(
-                Message(role: .user, content: first.reader.blocks.compactMap {
-                    guard case .toolUse(let id, _, _, _) = $0 else { return nil }
-                    return .toolResult(id: id, text: "files", isError: false)
-                }))
+                Message(
+                    role: .user,
+                    content: first.reader.blocks.compactMap {
+                        guard case .toolUse(let id, _, _, _) = $0 else { return nil }
+                        return .toolResult(id: id, text: "files", isError: false)
+                    }))
             let second = try await client.ask(conversation)
             let usage = try #require(second.reader.usage)
             #expect(usage.cacheRead == firstUsage.totalInput)
@@ -198,7 +202,9 @@ struct ProtocolTests {
     @Test(arguments: ["/v1/messages", "/v1/chat/completions"])
     func `what a provider refuses is refused`(path: String) async throws {
         try await Client.with { client in
-            func status(_ body: String, headers: [(name: String, value: String)] = [("authorization", "Bearer k")]) async throws -> Int {
+            func status(_ body: String, headers: [(name: String, value: String)] = [("authorization", "Bearer k")]) async throws
+                -> Int
+            {
                 let response = try await client.transport.send(client.request(path, ByteBuffer(string: body), headers: headers))
                 let text = try await response.body.collect(upTo: 1 << 20)
                 #expect(text.text.contains("\"error\""))
@@ -239,7 +245,8 @@ struct ProtocolTests {
     @Test func `counted tokens are those that the answer's usage names`() async throws {
         try await Client.with { client in
             let body = conversation("demo: ping").encode(as: .messages, stream: false)
-            let counted = try await client.transport.send(client.request("/v1/messages/count_tokens", body)).body.collect(upTo: 1000)
+            let counted = try await client.transport.send(client.request("/v1/messages/count_tokens", body)).body.collect(
+                upTo: 1000)
             let answer = try await client.ask(conversation("demo: ping"), stream: false)
             let total = try #require(answer.reader.usage?.totalInput)
             #expect(counted.text == #"{"input_tokens":\#(total)}"#)

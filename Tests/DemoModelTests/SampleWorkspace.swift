@@ -6,7 +6,8 @@ struct SampleWorkspace {
     let folder: URL
 
     static func with<R: Sendable>(_ body: (SampleWorkspace) async throws -> R) async throws -> R {
-        let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
             .appendingPathComponent("config/demo/sample-repo")
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slipway-demo-\(UUID())")
         try FileManager.default.copyItem(at: source, to: folder)
@@ -27,7 +28,8 @@ struct SampleWorkspace {
             let path = input["path"] ?? ""
             let parts = try text(path).components(separatedBy: input["old_text"] ?? "")
             guard parts.count == 2 else { return ("old_text occurs \(parts.count - 1) times", true) }
-            try parts.joined(separator: input["new_text"] ?? "").write(to: folder.appendingPathComponent(path), atomically: true, encoding: .utf8)
+            try parts.joined(separator: input["new_text"] ?? "").write(
+                to: folder.appendingPathComponent(path), atomically: true, encoding: .utf8)
             return ("edited", false)
         default: return ("there is no tool \(name)", true)
         }

@@ -53,7 +53,9 @@ struct ScenarioTests {
               - {turn: 1, user: hurry, reply: {text: hurried}}
               - {reply: {text: other}}
             """)
-        func reply(_ turns: [DemoConversation.Turn]) -> String? { library.reply(to: conversation(turns), model: "demo-scripted").text }
+        func reply(_ turns: [DemoConversation.Turn]) -> String? {
+            library.reply(to: conversation(turns), model: "demo-scripted").text
+        }
         let begin = DemoConversation.Turn(role: .user, text: "begin")
         let call = DemoConversation.Turn(role: .assistant, calls: [.init(id: "1", name: "t")])
         func result(_ text: String, _ isError: Bool = false) -> DemoConversation.Turn {

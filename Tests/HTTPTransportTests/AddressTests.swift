@@ -24,7 +24,8 @@ struct AddressTests {
     }
 
     @Test(arguments: [
-        "8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.0", "172.15.0.1", "172.32.0.1", "11.0.0.1", "169.253.0.1", "223.255.255.1",
+        "8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.0", "172.15.0.1", "172.32.0.1", "11.0.0.1", "169.253.0.1",
+        "223.255.255.1",
         "2606:4700::1111", "2a00:1450::1", "64:ff9b::8.8.8.8", "2001:4860:4860::8888",
     ])
     func `a public address is not`(text: String) {
@@ -76,7 +77,9 @@ struct AddressTests {
             unsetenv("http_proxy")
             unsetenv("ALL_PROXY")
         }
-        try await RawServer.with { try await $0.answerAll() } _: { server in
+        try await RawServer.with {
+            try await $0.answerAll()
+        } _: { server in
             try await withTransport { transport in
                 let answer = try await transport.send(.local(server))
                 #expect(answer.status == 200)

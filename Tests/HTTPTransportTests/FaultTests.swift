@@ -145,7 +145,10 @@ struct FaultTests {
     }
 
     @Test func `a refused connection says where`() async throws {
-        let port = try await RawServer.with { _ in } _: { $0.port }
+        let port = try await RawServer.with { _ in
+        } _: {
+            $0.port
+        }
         try await withTransport { transport in
             let error = try await appError {
                 _ = try await transport.send(HTTPClientRequest(url: "http://127.0.0.1:\(port)/", allowPrivateAddresses: true))

@@ -116,7 +116,8 @@ struct RequestTests {
                 #expect(answer.status == 200)
                 #expect(
                     answer.headers.map { "\($0.name)=\($0.value)" } == [
-                        "Set-Cookie=a=1", "X-Zed=spaced", "set-cookie=b=2", "X-Fold=one two", "X-Empty=", "Transfer-Encoding=chunked",
+                        "Set-Cookie=a=1", "X-Zed=spaced", "set-cookie=b=2", "X-Fold=one two", "X-Empty=",
+                        "Transfer-Encoding=chunked",
                     ])
                 #expect(try await answer.body.collect(upTo: 100).text == "abc")
             }

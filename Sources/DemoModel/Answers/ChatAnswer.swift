@@ -5,12 +5,15 @@ enum ChatAnswer {
 
     static func whole(_ answer: DemoAnswer) -> String {
         var message: [(key: String, value: JSON)] = [
-            ("role", "assistant"), ("content", answer.text.isEmpty && !answer.calls.isEmpty ? nil : .string(answer.text)), ("refusal", nil),
+            ("role", "assistant"), ("content", answer.text.isEmpty && !answer.calls.isEmpty ? nil : .string(answer.text)),
+            ("refusal", nil),
         ]
         if !answer.calls.isEmpty {
             message.append(("tool_calls", .array(answer.calls.map { call($0, arguments: $0.arguments) })))
         }
-        let choice: JSON = ["index": 0, "message": .object(message), "logprobs": nil, "finish_reason": .string(finishReason(answer))]
+        let choice: JSON = [
+            "index": 0, "message": .object(message), "logprobs": nil, "finish_reason": .string(finishReason(answer)),
+        ]
         return envelope(answer, object: "chat.completion", choices: [choice], usage: usage(answer.usage)).text
     }
 
@@ -48,7 +51,8 @@ enum ChatAnswer {
 
     private static func envelope(_ answer: DemoAnswer, object: String, choices: [JSON], usage: JSON?) -> JSON {
         var fields: [(key: String, value: JSON)] = [
-            ("id", "chatcmpl-demo-\(answer.id)"), ("object", .string(object)), ("created", .int(created)), ("model", .string(answer.model)),
+            ("id", "chatcmpl-demo-\(answer.id)"), ("object", .string(object)), ("created", .int(created)),
+            ("model", .string(answer.model)),
             ("service_tier", "default"), ("system_fingerprint", "slipway_scripted"), ("choices", .array(choices)),
         ]
         if let usage { fields.append(("usage", usage)) }

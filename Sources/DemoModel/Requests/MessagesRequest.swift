@@ -55,7 +55,9 @@ enum MessagesRequest {
                 }
                 turn.text += turn.text.isEmpty ? text : "\n" + text
             case "tool_use":
-                guard case .object? = block["input"] else { throw RequestError.invalid("\(place).tool_use.input: Input should be a valid dictionary") }
+                guard case .object? = block["input"] else {
+                    throw RequestError.invalid("\(place).tool_use.input: Input should be a valid dictionary")
+                }
                 turn.calls.append(.init(id: block["id"]?.string ?? "", name: block["name"]?.string ?? ""))
             case "tool_result":
                 turn.results.append(
@@ -79,7 +81,8 @@ enum MessagesRequest {
             let missing = turn.calls.map(\.id).filter { !next.contains($0) }
             if !missing.isEmpty {
                 throw RequestError.invalid(
-                    "messages: `tool_use` ids were found without `tool_result` blocks immediately after: \(missing.joined(separator: ", "))")
+                    "messages: `tool_use` ids were found without `tool_result` blocks immediately after: \(missing.joined(separator: ", "))"
+                )
             }
         }
     }

@@ -82,7 +82,9 @@ extension Decoder {
         let known = Keys.allCases.map(\.rawValue)
         for key in try container(keyedBy: AnyKey.self).allKeys where !known.contains(key.stringValue) {
             throw DecodingError.dataCorrupted(
-                .init(codingPath: codingPath, debugDescription: "unknown key \"\(key.stringValue)\": expected one of \(known.joined(separator: ", "))"))
+                .init(
+                    codingPath: codingPath,
+                    debugDescription: "unknown key \"\(key.stringValue)\": expected one of \(known.joined(separator: ", "))"))
         }
     }
 }

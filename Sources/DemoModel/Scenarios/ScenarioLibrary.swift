@@ -103,6 +103,8 @@ package struct ScenarioLibrary: Sendable {
     private var unknownReply: Reply {
         let list = scenarios.map { "- \($0.name): \($0.description)" }.joined(separator: "\n")
         return Reply(
-            text: "No script for this message\n\nThis is Slipway's demo model: it plays fixed scripts and is not an AI. It knows these:\n\(list)")
+            text:
+                "No script for this message\n\nThis is Slipway's demo model: it plays fixed scripts and is not an AI. It knows these:\n\(list)"
+        )
     }
 }
