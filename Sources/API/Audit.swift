@@ -36,10 +36,14 @@ public struct AuditCheckpoint: Codable, Sendable, Equatable {
     public var digest: String
     public var signature: String
     public var publicKey: String
+    public var keyID: String
+    /// The exact text that is signed.
+    public var body: String
     public var heads: [AuditChainHead]
 
     public init(
-        number: Int64, at: Date, entries: Int64, digest: String, signature: String, publicKey: String, heads: [AuditChainHead]
+        number: Int64, at: Date, entries: Int64, digest: String, signature: String, publicKey: String, keyID: String, body: String,
+        heads: [AuditChainHead]
     ) {
         self.number = number
         self.at = at
@@ -47,6 +51,8 @@ public struct AuditCheckpoint: Codable, Sendable, Equatable {
         self.digest = digest
         self.signature = signature
         self.publicKey = publicKey
+        self.keyID = keyID
+        self.body = body
         self.heads = heads
     }
 }

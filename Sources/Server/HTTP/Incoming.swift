@@ -18,7 +18,10 @@ package struct Incoming: Sendable {
 
     /// - Throws: `badRequest` that names the field, `tooLarge`.
     package func json<Value: Decodable>(_ type: Value.Type = Value.self) async throws -> Value {
-        let body = try await collect(upTo: Self.maxJSONBytes)
+        try Self.decode(type, try await collect(upTo: Self.maxJSONBytes))
+    }
+
+    package static func decode<Value: Decodable>(_ type: Value.Type, _ body: ByteBuffer) throws -> Value {
         do {
             return try APICoding.decoder().decode(type, from: Data(buffer: body))
         } catch let error as DecodingError {

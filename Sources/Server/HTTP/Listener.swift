@@ -29,7 +29,8 @@ package final class Listener: Sendable {
             response.headers[.date] = HTTPDate.now
             try await writer.write(response: response.head, body: response.body)
         }
-        let plain = HTTP1Channel(responder: answer, configuration: .init(idleTimeout: .seconds(120)))
+        let plain = HTTP1Channel(
+            responder: answer, configuration: .init(additionalChannelHandlers: [DisconnectHandler()], idleTimeout: .seconds(120)))
         let bound = NIOLockedValueBox<Int?>(nil)
         let settings = ServerConfiguration(
             address: .hostname(configuration.listen.host, port: configuration.listen.port), backlog: 1024)

@@ -7,6 +7,7 @@ import NIOCore
 package struct SlipwayContext: RequestContext, RemoteAddressRequestContext {
     package var coreContext: CoreRequestContextStorage
     package let remoteAddress: SocketAddress?
+    package let channel: any Channel
     package var requestID = SlipwayContext.newRequestID()
     /// The peer, or what a trusted proxy says about it.
     package var clientAddress: String?
@@ -14,6 +15,7 @@ package struct SlipwayContext: RequestContext, RemoteAddressRequestContext {
     package init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
         remoteAddress = source.channel.remoteAddress
+        channel = source.channel
         clientAddress = remoteAddress?.ipAddress
     }
 

@@ -37,7 +37,10 @@ struct TaskFollowing: Sendable {
     let principal: Principal
     let task: TaskID
 
-    func response(after: Int, _ render: @escaping @Sendable (Item) throws -> [Message]) throws -> Response {
+    /// Ends when the viewer leaves, and with `going_away` when the server does: the viewer comes back, perhaps to another one.
+    func response(
+        after: Int, until disconnect: Disconnect, _ goingAway: GoingAway, _ render: @escaping @Sendable (Item) throws -> [Message]
+    ) throws -> Response {
         guard after >= 0 else {
             throw AppError(.badRequest, "after is \(after); it must be 0 or an event's number.", field: "after")
         }
@@ -47,17 +50,22 @@ struct TaskFollowing: Sendable {
                 .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-store",
                 HTTPField.Name("X-Accel-Buffering")!: "no",
             ],
-            body: ResponseBody { writer in
-                var sink = writer
-                try await follow(after: after) { item in
-                    let messages = try render(item)
-                    if case .alive = item, messages.isEmpty {
-                        try await sink.write(ByteBuffer(string: ": alive\n\n"))
-                    } else if !messages.isEmpty {
-                        try await sink.write(ByteBuffer(string: messages.map(\.text).joined()))
+            body: .streamed(until: disconnect) { writer in
+                let lent = Lent(value: writer)
+                let isOver: Void? = try await goingAway.unlessSet {
+                    var sink = lent.value
+                    try await follow(after: after) { item in
+                        let messages = try render(item)
+                        if case .alive = item, messages.isEmpty {
+                            try await sink.write(ByteBuffer(string: ": alive\n\n"))
+                        } else if !messages.isEmpty {
+                            try await sink.write(ByteBuffer(string: messages.map(\.text).joined()))
+                        }
                     }
                 }
-                try await sink.finish(nil)
+                if isOver == nil {
+                    try await writer.write(ByteBuffer(string: Message(name: "going_away", data: "reconnect").text))
+                }
             })
     }
 

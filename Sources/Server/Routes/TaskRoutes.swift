@@ -22,7 +22,7 @@ package protocol TaskModels: Sendable {
 struct TaskRoutes: Sendable {
     let tasks: TaskService
     let models: any TaskModels
-    let files: FileStore
+    let goingAway: GoingAway
 
     func register(on table: RouteTable) {
         let task = APIPaths.tasks + "/{task}"
@@ -66,9 +66,13 @@ struct TaskRoutes: Sendable {
     @Sendable func events(_ call: Call) async throws -> Response {
         let task = try await find(call)
         let seconds = min(max(try call.incoming.queryInt("wait") ?? 0, 0), 60)
-        let events = try await tasks.events(
-            call.principal, task.id, after: try call.incoming.queryInt("after") ?? 0,
-            wait: task.status.isActive ? .seconds(seconds) : .zero)
+        let number = try call.incoming.queryInt("after") ?? 0
+        let wait: Duration = task.status.isActive ? .seconds(seconds) : .zero
+        let found = try await call.incoming.context.disconnect().cancelling { [tasks, goingAway] in
+            try await goingAway.unlessSet { try await tasks.events(call.principal, task.id, after: number, wait: wait) }
+        }
+        // The server goes away: the viewer asks again, another one answers.
+        let events = found ?? []
         // Read after the events: a viewer that has seen the last of them may stop.
         let after = try await tasks.get(call.principal, task.id)
         return try .json(TaskEventList(events: events.map(\.shown), task: shown(after, call)))
@@ -78,7 +82,11 @@ struct TaskRoutes: Sendable {
     @Sendable func stream(_ call: Call) async throws -> Response {
         let task = try await find(call)
         let following = TaskFollowing(tasks: tasks, principal: call.principal, task: task.id)
-        return try following.response(after: try call.incoming.queryInt("after") ?? 0) { item in
+        // A browser that reconnects says itself what it has seen.
+        let seen = call.incoming.header(.lastEventID).flatMap { Int($0) }
+        return try following.response(
+            after: try seen ?? call.incoming.queryInt("after") ?? 0, until: try await call.incoming.context.disconnect(), goingAway
+        ) { item in
             switch item {
             case .event(let event):
                 [
@@ -129,12 +137,17 @@ struct TaskRoutes: Sendable {
     }
 
     @Sendable func resume(_ call: Call) async throws -> Response {
-        let wanted = try await call.incoming.json(ResumeTaskRequest.self)
+        let body = try await call.incoming.collect(upTo: Incoming.maxJSONBytes)
+        let wanted = body.readableBytes == 0 ? ResumeTaskRequest() : try Incoming.decode(ResumeTaskRequest.self, body)
         return try await steer(call) { try await tasks.resume(call.principal, $0, limits: wanted.limits?.wanted ?? .init()) }
     }
 
     private func steer(_ call: Call, _ change: (TaskID) async throws -> Void) async throws -> Response {
         let task = try await find(call)
+        // Who may read a task need not be who may steer it.
+        guard task.owner == call.principal.user || call.reach == .everyones else {
+            throw AppError(.forbidden, "The task '\(task.name)' is \(task.ownerName)'s; only they steer it.")
+        }
         try await change(task.id)
         return try .json(shown(try await tasks.get(call.principal, task.id), call))
     }
@@ -144,4 +157,8 @@ struct TaskRoutes: Sendable {
     func shown(_ task: TaskRecord, _ call: Call) -> AgentTask {
         task.shown(scripted: models.isScripted(task.model, for: call.principal))
     }
+}
+
+extension HTTPField.Name {
+    static let lastEventID = HTTPField.Name("Last-Event-ID")!
 }

@@ -1,0 +1,94 @@
+import Hummingbird
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// Tells when the client of a connection has left, also while nothing is being written to it.
+package final class Disconnect: Sendable {
+    private struct State {
+        var hasLeft = false
+        var next = 0
+        var actions: [Int: @Sendable () -> Void] = [:]
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    /// Runs `body` in a task that is cancelled when the client leaves.
+    package func cancelling<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
+        // Awaited below.
+        let task = Task(operation: body)
+        let id = add { task.cancel() }
+        defer { state.withLockedValue { $0.actions[id] = nil } }
+        return try await withTaskCancellationHandler {
+            try await task.value
+        } onCancel: {
+            task.cancel()
+        }
+    }
+
+    private func add(_ action: @escaping @Sendable () -> Void) -> Int {
+        let (id, hasLeft) = state.withLockedValue { state in
+            state.next += 1
+            if !state.hasLeft { state.actions[state.next] = action }
+            return (state.next, state.hasLeft)
+        }
+        if hasLeft { action() }
+        return id
+    }
+
+    fileprivate func left() {
+        let actions = state.withLockedValue { state in
+            state.hasLeft = true
+            defer { state.actions = [:] }
+            return state.actions
+        }
+        for action in actions.values { action() }
+    }
+}
+
+/// Watches a connection for its `Disconnect`. A client that closes its sending half counts as gone: no HTTP client does so and then
+/// reads an answer.
+final class DisconnectHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = NIOAny
+
+    let disconnect = Disconnect()
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed = event { disconnect.left() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        disconnect.left()
+        context.fireChannelInactive()
+    }
+}
+
+extension SlipwayContext {
+    /// Of the connection that this request came over.
+    package func disconnect() async throws -> Disconnect {
+        try await channel.eventLoop.submit { [channel] in
+            try channel.pipeline.syncOperations.handler(type: DisconnectHandler.self).disconnect
+        }.get()
+    }
+}
+
+/// Lends a value that is not `Sendable` to one task at a time.
+struct Lent<Value>: @unchecked Sendable {
+    var value: Value
+}
+
+extension ResponseBody {
+    /// A body that is written until `write` returns; it is cancelled when the client leaves.
+    static func streamed(
+        until disconnect: Disconnect, _ write: @escaping @Sendable (inout any ResponseBodyWriter) async throws -> Void
+    ) -> ResponseBody {
+        ResponseBody { writer in
+            let lent = Lent(value: writer)
+            try await disconnect.cancelling {
+                var writer = lent.value
+                try await write(&writer)
+                try await writer.finish(nil)
+            }
+        }
+    }
+}
