@@ -41,6 +41,7 @@ let package = Package(
         // C
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CShims"),
         .target(name: "CAgent"),
 
@@ -49,7 +50,7 @@ let package = Package(
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
 
         // Foundations
-        .target(name: "Core", dependencies: [log, crypto], swiftSettings: settings),
+        .target(name: "Core", dependencies: [log, crypto, concurrencyHelpers], swiftSettings: settings),
         .target(
             name: "Postgres", dependencies: ["Core", "CPostgres", "CShims", nio, concurrencyHelpers, log, lifecycle, crypto],
             swiftSettings: settings),
@@ -76,7 +77,8 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Core", "Postgres", "HTTPTransport", "ModelAPI", nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto, yams,
+                "Core", "Postgres", "HTTPTransport", "ModelAPI", "CZlib", nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto,
+                yams,
             ],
             swiftSettings: settings, plugins: [embedFiles]),
         .target(
@@ -102,7 +104,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel", "AgentProtocol",
+                "API", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel",
+                "AgentProtocol",
                 "ModelAPI", "HTTPTransport",
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Mustache", package: "swift-mustache"),
@@ -126,17 +129,21 @@ let package = Package(
 
         // Tests
         .target(
-            name: "TestSupport", dependencies: ["Core", "Postgres", "Schema", log, crypto],
+            name: "TestSupport", dependencies: ["Core", "Postgres", "Schema", nio, nioPosix, log, crypto],
             path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "CoreTests", dependencies: ["Core"], swiftSettings: settings),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "Schema", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "HTTPTransportTests",
-            dependencies: ["HTTPTransport", nio, nioPosix, .product(name: "NIOHTTP1", package: "swift-nio")],
+            dependencies: ["HTTPTransport", "TestSupport", nio, nioPosix, .product(name: "NIOHTTP1", package: "swift-nio")],
             swiftSettings: settings),
         .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
-        .testTarget(name: "DemoModelTests", dependencies: ["Core", "DemoModel", "HTTPTransport", "ModelAPI", nio, log], swiftSettings: settings),
-        .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "DemoModelTests", dependencies: ["Core", "DemoModel", "HTTPTransport", "ModelAPI", nio, log],
+            swiftSettings: settings),
+        .testTarget(
+            name: "GatewayTests", dependencies: ["Gateway", "TestSupport", nio, concurrencyHelpers],
+            swiftSettings: settings),
         .testTarget(name: "AgentLoopTests", dependencies: ["AgentLoop", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"],

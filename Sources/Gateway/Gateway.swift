@@ -1,1 +1,171 @@
-// Gateway
+import Core
+import HTTPTransport
+import Logging
+import ModelAPI
+import Postgres
+import ServiceLifecycle
+
+/// Every model call of Slipway passes here: decided, held, recorded, relayed and settled. Nothing is answered before it is on
+/// record, nothing is spent that was not held.
+package final class Gateway: Service {
+    let configuration: GatewayConfiguration
+    let settings: SettingsCache
+    let admission: Admission
+    let holds: HoldLoop
+    let settle: SettleLoop
+    let flush: FlushLoop
+    let contentStore: ContentStore
+    let content: ContentLoop
+    let calls: AuditChain
+    let threads = ThreadMemory()
+    let open = OpenCalls()
+    let relays = OpenRelays()
+    let meters: Meters
+    let reaper: Reaper
+    private let priceStore: PriceStore
+
+    package let providers: ProviderService
+    package let policies: PolicyService
+    package let prices: PriceService
+    package let budgets: BudgetService
+    package let interceptions: InterceptionStore
+    package let facts: AuditFacts
+    package let checkpoints: Checkpoints
+    package let audit: AuditStore
+
+    package init(_ configuration: GatewayConfiguration) {
+        self.configuration = configuration
+        let pool = configuration.pool
+        let logger = configuration.logger
+        let providerStore = ProviderStore(pool: pool, keys: configuration.keys)
+        let policyStore = PolicyStore(pool: pool)
+        priceStore = PriceStore(pool: pool)
+        settings = SettingsCache(
+            pool: pool, providers: providerStore, policies: policyStore, prices: priceStore,
+            fixedProviders: configuration.fixedProviders,
+            book: configuration.prices, logger: logger)
+        admission = Admission(limits: configuration.limits)
+        meters = Meters(configuration.metrics)
+
+        calls = AuditChain(.calls, replica: configuration.replica)
+        let ledger = AuditChain(.ledger, replica: configuration.replica)
+        let factChain = AuditChain(.facts, replica: configuration.replica)
+        facts = AuditFacts(pool: pool, chain: factChain)
+        holds = HoldLoop(pool: pool, chain: calls)
+        let settle = SettleLoop(pool: pool, chain: ledger, logger: logger)
+        self.settle = settle
+        flush = FlushLoop(pool: pool, chains: [calls, ledger], logger: logger) { reached in
+            if let n = reached[ledger.id] { settle.confirm(upTo: n) }
+        }
+        contentStore = ContentStore(pool: pool)
+        content = ContentLoop(store: contentStore, metrics: configuration.metrics, logger: logger)
+        reaper = Reaper(pool: pool, settle: settle, contents: contentStore, replica: configuration.replica, logger: logger)
+
+        providers = ProviderService(store: providerStore, settings: settings, facts: facts)
+        policies = PolicyService(store: policyStore, settings: settings, facts: facts)
+        prices = PriceService(store: priceStore, settings: settings, facts: facts)
+        budgets = BudgetService(store: BudgetStore(pool: pool), facts: facts)
+        interceptions = InterceptionStore(pool: pool, contents: contentStore)
+        checkpoints = Checkpoints(pool: pool, keys: configuration.keys, schedule: configuration.checkpoints, logger: logger)
+        audit = AuditStore(pool: pool, contents: contentStore)
+        observe(configuration.metrics)
+    }
+
+    /// Puts the price book on record and reads the settings: afterwards calls can be made.
+    package func start() async throws {
+        try await priceStore.register(configuration.prices.book)
+        try await settings.refresh()
+    }
+
+    /// `start()` if it was not called, then the background work until the service is cancelled. Calls work only while it runs.
+    package func run() async throws {
+        if (try? settings.current()) == nil { try await start() }
+        await cancelWhenGracefulShutdown { [self] in
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await self.settings.run() }
+                group.addTask { await self.every(.milliseconds(200)) { self.tick() } }
+                group.addTask { await self.every(.seconds(1)) { for call in self.open.all { call.writeContent() } } }
+                group.addTask { await self.every(.seconds(2)) { await self.reap() } }
+                group.addTask { await self.checkpoints.run() }
+            }
+        }
+    }
+
+    /// The text of `/metrics` for what the gateway counts.
+    package func metrics() -> String { configuration.metrics.text() }
+
+    /// How many calls are under way.
+    package var inFlight: Int { admission.inFlight }
+
+    /// Phase 2 of the shutdown: takes no new calls, lets those under way finish within `grace`, then cuts them with a proper end;
+    /// settles, flushes and checkpoints everything. May be called more than once.
+    package func drain(grace: Duration) async {
+        admission.close()
+        if admission.inFlight > 0 {
+            await withTaskGroup(of: Bool.self) { group in
+                group.addTask {
+                    await self.admission.empty()
+                    return true
+                }
+                group.addTask {
+                    try? await Task.sleep(for: grace)
+                    // Stragglers are cut; each then ends by itself.
+                    if !Task.isCancelled { await self.cutAll() }
+                    return false
+                }
+                _ = await group.next()
+                group.cancelAll()
+                // `empty` cannot be cancelled: it returns when the cut calls have ended, or after the second bound below.
+            }
+        }
+        await finishWrites()
+    }
+
+    private func cutAll() async {
+        for relay in relays.all { relay.cut("the server is shutting down") }
+        // A reader that does not read any more cannot take its end: it is settled without it.
+        let deadline = ContinuousClock.now + .seconds(1)
+        while admission.inFlight > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
+        for call in open.all { call.end(.cut("the server is shutting down")) }
+    }
+
+    private func finishWrites() async {
+        let impatience = Task { [settle, content] in
+            try? await Task.sleep(for: .seconds(3))
+            if !Task.isCancelled {
+                settle.giveUp()
+                content.giveUp()
+            }
+        }
+        await settle.idle()
+        await content.idle()
+        await facts.idle()
+        try? await flush.wait()
+        _ = try? await checkpoints.makeIfNeeded()
+        impatience.cancel()
+    }
+
+    private func tick() {
+        flush.expire()
+        if flush.isBehind { flush.post() }
+    }
+
+    private func reap() async {
+        do { _ = try await reaper.reap() } catch {
+            configuration.logger.debug("the reaper failed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func every(_ interval: Duration, _ action: @Sendable () async -> Void) async {
+        while !Task.isCancelled {
+            await action()
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    private func observe(_ metrics: Metrics) {
+        let (admission, settle) = (admission, settle)
+        metrics.observe("slipway_gateway_interceptions_inflight", "Model calls under way.") { Double(admission.inFlight) }
+        metrics.observe("slipway_gateway_pending_settlements", "Ended calls that are not booked yet.") { Double(settle.pending) }
+    }
+}

@@ -2,6 +2,7 @@ import Core
 import Foundation
 @testable import HTTPTransport
 import NIOConcurrencyHelpers
+import TestSupport
 import Testing
 
 /// Which addresses a call may reach.

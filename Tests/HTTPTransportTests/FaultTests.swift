@@ -1,6 +1,7 @@
 import Core
 import HTTPTransport
 import NIOCore
+import TestSupport
 import Testing
 
 /// Upstreams that are wrong, slow or gone: each ends in an error that names the host and the cause.

@@ -2,6 +2,7 @@ import Core
 import HTTPTransport
 import NIOConcurrencyHelpers
 import NIOCore
+import TestSupport
 import Testing
 
 /// What arrives at the other side, and what comes back from it.

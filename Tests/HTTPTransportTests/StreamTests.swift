@@ -2,6 +2,7 @@ import Core
 import HTTPTransport
 import NIOConcurrencyHelpers
 import NIOCore
+import TestSupport
 import Testing
 
 /// Bodies that are large, slow, or not wanted any more.

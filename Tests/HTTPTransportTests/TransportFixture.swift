@@ -2,6 +2,7 @@ import Core
 import HTTPTransport
 import Logging
 import NIOCore
+import TestSupport
 import Testing
 
 /// Runs `body` with a transport that is shut down afterwards.

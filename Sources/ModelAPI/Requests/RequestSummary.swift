@@ -8,6 +8,12 @@ package struct RequestSummary: Sendable, Equatable {
         package var id: String
         package var text: String
         package var isError: Bool
+
+        package init(id: String, text: String, isError: Bool) {
+            self.id = id
+            self.text = text
+            self.isError = isError
+        }
     }
 
     package var model: String = ""

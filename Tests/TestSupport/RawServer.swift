@@ -3,12 +3,12 @@ import NIOCore
 import NIOPosix
 
 /// A TCP or unix-socket server whose connections are scripted byte by byte: what an upstream may do, right or wrong.
-final class RawServer: Sendable {
-    typealias Script = @Sendable (RawConnection) async throws -> Void
+package final class RawServer: Sendable {
+    package typealias Script = @Sendable (RawConnection) async throws -> Void
 
     private let channel: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>
-    let port: Int
-    let group: MultiThreadedEventLoopGroup
+    package let port: Int
+    package let group: MultiThreadedEventLoopGroup
 
     private init(channel: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>, group: MultiThreadedEventLoopGroup) {
         self.channel = channel
@@ -16,10 +16,10 @@ final class RawServer: Sendable {
         port = channel.channel.localAddress?.port ?? 0
     }
 
-    var url: String { "http://127.0.0.1:\(port)/" }
+    package var url: String { "http://127.0.0.1:\(port)/" }
 
     /// Runs `body` against a server that answers each connection with `script`.
-    static func with<R: Sendable>(
+    package static func with<R: Sendable>(
         unixSocket: String? = nil, _ script: @escaping Script, _ body: (RawServer) async throws -> R
     ) async throws -> R {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -68,12 +68,12 @@ final class RawServer: Sendable {
 }
 
 /// One connection of a `RawServer`, used by its script alone.
-final class RawConnection {
-    struct Request {
-        var head: String
-        var body: ByteBuffer
-        var path: String { String(head.split(separator: " ").dropFirst().first ?? "") }
-        var lines: [String] { head.components(separatedBy: "\r\n") }
+package final class RawConnection {
+    package struct Request: Sendable {
+        package var head: String
+        package var body: ByteBuffer
+        package var path: String { String(head.split(separator: " ").dropFirst().first ?? "") }
+        package var lines: [String] { head.components(separatedBy: "\r\n") }
     }
 
     private var inbound: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
@@ -88,7 +88,7 @@ final class RawConnection {
     }
 
     /// The next request with its body, nil when the client has left.
-    func request() async throws -> Request? {
+    package func request() async throws -> Request? {
         while true {
             if let request = parsed() { return request }
             guard var more = try await inbound.next() else { return nil }
@@ -111,14 +111,14 @@ final class RawConnection {
         return Request(head: head, body: received.readSlice(length: length)!)
     }
 
-    func send(_ text: String) async throws { try await outbound.write(ByteBuffer(string: text)) }
-    func send(_ bytes: ByteBuffer) async throws { try await outbound.write(bytes) }
+    package func send(_ text: String) async throws { try await outbound.write(ByteBuffer(string: text)) }
+    package func send(_ bytes: ByteBuffer) async throws { try await outbound.write(bytes) }
 
     /// Returns when the client has closed the connection.
-    func untilClosed() async { while let _ = try? await inbound.next() {} }
+    package func untilClosed() async { while let _ = try? await inbound.next() {} }
 
     /// Answers every request with 200 and the text that `body` makes of it, on a kept connection.
-    func answerAll(_ body: (Request) -> String = { _ in "ok" }) async throws {
+    package func answerAll(_ body: (Request) -> String = { _ in "ok" }) async throws {
         while let request = try await request() {
             let text = body(request)
             try await send("HTTP/1.1 200 OK\r\nContent-Length: \(text.utf8.count)\r\n\r\n\(text)")
@@ -127,10 +127,10 @@ final class RawConnection {
 }
 
 /// Something that happens once, in one task, and is awaited in another.
-final class Signal: Sendable {
+package final class Signal: Sendable {
     private let stream: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
-    init() { (stream, continuation) = AsyncStream.makeStream() }
-    func fire() { continuation.finish() }
-    func wait() async { for await _ in stream {} }
+    package init() { (stream, continuation) = AsyncStream.makeStream() }
+    package func fire() { continuation.finish() }
+    package func wait() async { for await _ in stream {} }
 }

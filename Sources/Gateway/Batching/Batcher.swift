@@ -1,0 +1,134 @@
+import Core
+import NIOConcurrencyHelpers
+
+/// Turns single submissions into batches: while one batch is being performed, the next one gathers. One batch at a time.
+final class Batcher<Item: Sendable, Output: Sendable>: Sendable {
+    fileprivate struct Entry {
+        var item: Item
+        /// Zero: nobody waits for it.
+        var waiter: UInt64
+    }
+
+    fileprivate struct Waiter {
+        var continuation: CheckedContinuation<Output, any Error>
+        var deadline: ContinuousClock.Instant?
+    }
+
+    fileprivate struct State {
+        var queue: [Entry] = []
+        var performing = 0
+        var isRunning = false
+        var waiters: [UInt64: Waiter] = [:]
+        var lastWaiter: UInt64 = 0
+        var idlers: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let largest: Int
+    private let perform: @Sendable ([Item]) async -> [Result<Output, any Error>]
+    private let state = NIOLockedValueBox(State())
+
+    /// - Parameter perform: answers for each item, in order.
+    init(largest: Int = 500, perform: @escaping @Sendable ([Item]) async -> [Result<Output, any Error>]) {
+        self.largest = largest
+        self.perform = perform
+    }
+
+    /// How many items are queued or being performed.
+    var count: Int { state.withLockedValue { $0.queue.count + $0.performing } }
+
+    /// Returns when the item's batch was performed. What was submitted is performed even when the caller is cancelled.
+    func submit(_ item: Item, within limit: Duration? = nil) async throws -> Output {
+        try await withCheckedThrowingContinuation { continuation in
+            let starts = state.withLockedValue { state in
+                state.lastWaiter += 1
+                state.waiters[state.lastWaiter] = Waiter(continuation: continuation, deadline: limit.map { .now + $0 })
+                return state.add(Entry(item: item, waiter: state.lastWaiter))
+            }
+            if starts { start() }
+        }
+    }
+
+    /// Nobody waits for it.
+    func post(_ items: [Item]) {
+        if items.isEmpty { return }
+        let starts = state.withLockedValue { state in
+            var starts = false
+            for item in items { starts = state.add(Entry(item: item, waiter: 0)) || starts }
+            return starts
+        }
+        if starts { start() }
+    }
+
+    /// Returns when nothing is left to do.
+    func idle() async {
+        await withCheckedContinuation { continuation in
+            let isIdle = state.withLockedValue { state in
+                if state.isRunning { state.idlers.append(continuation) }
+                return !state.isRunning
+            }
+            if isIdle { continuation.resume() }
+        }
+    }
+
+    /// Waiters whose time is up get the error; their items are performed all the same.
+    func expire(_ error: @autoclosure () -> AppError) {
+        let now = ContinuousClock.now
+        let late = state.withLockedValue { state -> [Waiter] in
+            let late = state.waiters.filter { ($0.value.deadline ?? now) < now }
+            for key in late.keys { state.waiters[key] = nil }
+            return Array(late.values)
+        }
+        for waiter in late { waiter.continuation.resume(throwing: error()) }
+    }
+
+    private func start() {
+        // Awaited by `idle`; it ends when the queue is empty.
+        Task {
+            while let batch = takeBatch() {
+                let results = await perform(batch.map(\.item))
+                finish(batch, results)
+            }
+        }
+    }
+
+    private func takeBatch() -> [Entry]? {
+        let (batch, idlers) = state.withLockedValue { state -> ([Entry]?, [CheckedContinuation<Void, Never>]) in
+            guard !state.queue.isEmpty else {
+                state.isRunning = false
+                defer { state.idlers = [] }
+                return (nil, state.idlers)
+            }
+            let batch: [Entry]
+            if state.queue.count <= largest {
+                batch = state.queue
+                state.queue = []
+            } else {
+                batch = Array(state.queue.prefix(largest))
+                state.queue.removeFirst(largest)
+            }
+            state.performing = batch.count
+            return (batch, [])
+        }
+        for idler in idlers { idler.resume() }
+        return batch
+    }
+
+    private func finish(_ batch: [Entry], _ results: [Result<Output, any Error>]) {
+        precondition(results.count == batch.count, "a batch of \(batch.count) got \(results.count) results")
+        let waiters = state.withLockedValue { state in
+            state.performing = 0
+            return batch.map { $0.waiter == 0 ? nil : state.waiters.removeValue(forKey: $0.waiter) }
+        }
+        for (waiter, result) in zip(waiters, results) { waiter?.continuation.resume(with: result) }
+    }
+}
+
+extension Batcher.State {
+    /// Whether a worker has to be started.
+    fileprivate mutating func add(_ entry: Batcher.Entry) -> Bool {
+        queue.append(entry)
+        if isRunning { return false }
+        isRunning = true
+        return true
+    }
+}

@@ -1,0 +1,48 @@
+import Core
+
+/// A user's budget of the month (UTC, by the database's clock).
+package struct Budget: Sendable, Equatable {
+    package var user: UserID
+    package var username: String
+    /// E.g. `2026-11`.
+    package var period: String
+    /// Nil: no limit.
+    package var cap: NanoDollars?
+    package var spent: NanoDollars
+    /// Taken by calls under way.
+    package var held: NanoDollars
+}
+
+/// Sets and shows budgets. A new cap counts from the next call on; one below what is spent stops new calls.
+package struct BudgetService: Sendable {
+    let store: BudgetStore
+    let facts: AuditFacts
+
+    /// The highest cap: a million dollars a month.
+    package static let highestCap = NanoDollars(1_000_000_000_000_000)
+
+    /// - Parameter cap: nil removes the limit.
+    /// - Throws: `notFound`, `badRequest`.
+    @discardableResult
+    package func set(_ principal: Principal, user: UserID, cap: NanoDollars?) async throws -> Budget {
+        if let cap, cap < .zero || cap > Self.highestCap {
+            throw AppError(
+                .badRequest, "The cap is \(cap); it must be from $0.00 to \(Self.highestCap) a month.", field: "cap_nano_dollars")
+        }
+        guard try await store.setCap(principal.organization, user, cap) else { throw Self.missing(user) }
+        try await facts.record(
+            principal, kind: "budget.set", subject: user.description, ["cap_nano_dollars": cap.map { "\($0.value)" } ?? "none"])
+        return try await show(principal, user: user)
+    }
+
+    package func show(_ principal: Principal, user: UserID) async throws -> Budget {
+        guard let budget = try await store.current(principal.organization, user: user).first else { throw Self.missing(user) }
+        return budget
+    }
+
+    package func list(_ principal: Principal) async throws -> [Budget] {
+        try await store.current(principal.organization, user: nil)
+    }
+
+    private static func missing(_ user: UserID) -> AppError { AppError(.notFound, "There is no user \(user).", field: "user") }
+}

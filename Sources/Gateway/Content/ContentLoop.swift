@@ -1,0 +1,120 @@
+import Core
+import Foundation
+import Logging
+import NIOConcurrencyHelpers
+import Postgres
+
+/// Writes content in batches. Facts and money never wait for it: when the database is away and too much has gathered, content is
+/// dropped, and counted; the call's digests remain.
+final class ContentLoop: Sendable {
+    static let mostPendingBytes = 256 << 20
+
+    private let store: ContentStore
+    private let logger: Logger
+    private let dropped: Counter
+    private let state = NIOLockedValueBox(State())
+    private let batcher = NIOLockedValueBox<Batcher<ContentWrite, Void>?>(nil)
+
+    private struct State {
+        var pendingBytes = 0
+        var isGivingUp = false
+        var stored = RecentHashes()
+    }
+
+    init(store: ContentStore, metrics: Metrics, logger: Logger) {
+        self.store = store
+        self.logger = logger
+        dropped = metrics.counter(
+            "slipway_gateway_content_dropped_total", "Writes of content that were dropped because the database was away.")
+        batcher.withLockedValue {
+            $0 = Batcher(largest: 200) { [weak self] batch in
+                await self?.perform(batch)
+                return batch.map { _ in .success(()) }
+            }
+        }
+    }
+
+    func write(_ write: ContentWrite) {
+        let size = write.chunks.reduce(0) { $0 + $1.bytes.readableBytes }
+        let fits = state.withLockedValue { state in
+            guard state.pendingBytes + size <= Self.mostPendingBytes else { return false }
+            state.pendingBytes += size
+            return true
+        }
+        if fits { batcher.withLockedValue { $0 }?.post([write]) } else { dropped.add() }
+    }
+
+    func idle() async { await batcher.withLockedValue { $0 }?.idle() }
+    func giveUp() { state.withLockedValue { $0.isGivingUp = true } }
+
+    private func perform(_ batch: [ContentWrite]) async {
+        var pause = Duration.milliseconds(20)
+        var failures = 0
+        while true {
+            do {
+                try await store.write(batch) { organization, hash in
+                    state.withLockedValue { $0.stored.contains(organization, hash) }
+                }
+                break
+            } catch {
+                failures += 1
+                if failures == 1 { logger.warning("content cannot be written yet", metadata: ["error": "\(error)"]) }
+                let isFault = (error as? PostgresError).map { !$0.isConnectionLost && !$0.isSerializationFailure } ?? false
+                if isFault, batch.count > 1 {
+                    forget(batch, isStored: false)
+                    for write in batch {
+                        state.withLockedValue { $0.pendingBytes += write.size }
+                        await perform([write])
+                    }
+                    return
+                }
+                if (isFault && failures > 3) || state.withLockedValue({ $0.isGivingUp }) {
+                    dropped.add(Double(batch.count))
+                    return forget(batch, isStored: false)
+                }
+                try? await Task.sleep(for: pause)
+                pause = min(pause * 2, .seconds(1))
+            }
+        }
+        forget(batch, isStored: true)
+    }
+
+    private func forget(_ batch: [ContentWrite], isStored: Bool) {
+        state.withLockedValue { state in
+            for write in batch {
+                state.pendingBytes -= write.size
+                if isStored { for chunk in write.chunks { state.stored.insert(write.organization, chunk.hash) } }
+            }
+        }
+    }
+}
+
+extension ContentWrite {
+    fileprivate var size: Int { chunks.reduce(0) { $0 + $1.bytes.readableBytes } }
+}
+
+/// The hashes of chunks that were stored not long ago: at most 20,000, at most twenty minutes.
+private struct RecentHashes {
+    private struct Key: Hashable {
+        var organization: OrganizationID
+        var hash: Data
+    }
+
+    private var young: Set<Key> = []
+    private var old: Set<Key> = []
+    private var turnedAt = ContinuousClock.now
+
+    func contains(_ organization: OrganizationID, _ hash: Data) -> Bool {
+        let key = Key(organization: organization, hash: hash)
+        return young.contains(key) || old.contains(key)
+    }
+
+    mutating func insert(_ organization: OrganizationID, _ hash: Data) {
+        if young.count >= 10_000 || turnedAt.duration(to: .now) > .seconds(600) {
+            old = young
+            young = []
+            turnedAt = .now
+        }
+        young.insert(Key(organization: organization, hash: hash))
+    }
+}

@@ -1,0 +1,158 @@
+import Core
+import Foundation
+import ModelAPI
+import Postgres
+
+/// One write of a call's content. Later writes of the same part replace its list of chunks, which only grows.
+struct ContentWrite: Sendable {
+    struct Manifest: Sendable {
+        var part: Content.Part
+        var state: Content.State
+        var contentType: String
+        var size: Int
+        /// All hashes so far.
+        var chunks: Data
+    }
+
+    var organization: OrganizationID
+    var interception: InterceptionID
+    var chunks: [Content.Chunk] = []
+    var manifests: [Manifest] = []
+    var prompt: String?
+    var tools: [Content.ToolCall] = []
+    var results: [RequestSummary.ToolResult] = []
+}
+
+struct ContentStore: Sendable {
+    let pool: PostgresPool
+
+    struct Body: Sendable {
+        var state: Content.State
+        var contentType: String
+        var bytes: Data
+    }
+
+    /// The recorded bytes; nil when there are none, or when some of them were deleted.
+    func body(_ organization: OrganizationID, _ interception: InterceptionID, _ part: Content.Part) async throws -> Body? {
+        let rows = try await pool.query(
+            """
+            SELECT state, content_type, size, chunks FROM ai_contents
+            WHERE interception_id = \(interception) AND part = \(part.rawValue) AND organization_id = \(organization)
+            """)
+        guard let row = rows.first else { return nil }
+        let list = try row["chunks", as: Data.self]
+        let hashes = stride(from: 0, to: list.count, by: 32).map { list.subdata(in: $0..<min($0 + 32, list.count)) }
+        var found: [Data: Data] = [:]
+        for chunk in try await pool.query(
+            """
+            SELECT hash, encoding, data FROM ai_chunks WHERE organization_id = \(organization) AND hash = ANY(\(Array(Set(hashes))))
+            """)
+        {
+            let data = try chunk["data", as: Data.self]
+            found[try chunk["hash"]] = try chunk["encoding", as: Int.self] == 1 ? Deflate.inflate(data) : data
+        }
+        var bytes = Data(capacity: try row["size"])
+        for hash in hashes {
+            guard let piece = found[hash] else { return nil }
+            bytes.append(piece)
+        }
+        return Body(
+            state: Content.State(rawValue: try row["state"]) ?? .partial, contentType: try row["content_type"], bytes: bytes)
+    }
+
+    /// - Parameter isStored: whether a chunk is known to be there already.
+    func write(_ batch: [ContentWrite], isStored: (OrganizationID, Data) -> Bool) async throws {
+        var statements: [Query] = []
+        let chunks = newChunks(batch, isStored)
+        if !chunks.isEmpty {
+            statements.append(
+                """
+                INSERT INTO ai_chunks (organization_id, hash, encoding, data)
+                SELECT * FROM unnest(\(chunks.map(\.organization)), \(chunks.map(\.hash)), \(chunks.map(\.encoding)), \(chunks.map(\.data)))
+                ON CONFLICT DO NOTHING
+                """)
+        }
+        statements += manifests(batch)
+        let prompts = batch.filter { $0.prompt != nil }
+        if !prompts.isEmpty {
+            statements.append(
+                """
+                INSERT INTO ai_user_prompts (interception_id, organization_id, prompt)
+                SELECT * FROM unnest(\(prompts.map(\.interception.uuid)), \(prompts.map(\.organization.uuid)), \(prompts.map { $0.prompt ?? "" }))
+                ON CONFLICT DO NOTHING
+                """)
+        }
+        if let query = tools(batch) { statements.append(query) }
+        if let query = results(batch) { statements.append(query) }
+        if statements.isEmpty { return }
+        try await pool.withTransaction(synchronousCommit: false) { _ = try await $0.pipeline(statements) }
+    }
+
+    private struct StoredChunk: Sendable {
+        var organization: UUID
+        var hash: Data
+        var encoding: Int
+        var data: Data
+    }
+
+    private func newChunks(_ batch: [ContentWrite], _ isStored: (OrganizationID, Data) -> Bool) -> [StoredChunk] {
+        var seen: Set<Data> = []
+        var rows: [StoredChunk] = []
+        for write in batch {
+            for chunk in write.chunks where !isStored(write.organization, chunk.hash) {
+                guard seen.insert(chunk.hash + withUnsafeBytes(of: write.organization.uuid.uuid) { Data($0) }).inserted else {
+                    continue
+                }
+                let packed = Deflate.deflate(chunk.bytes)
+                rows.append(
+                    StoredChunk(
+                        organization: write.organization.uuid, hash: chunk.hash, encoding: packed == nil ? 0 : 1,
+                        data: packed ?? Data(chunk.bytes.readableBytesView)))
+            }
+        }
+        // In one order everywhere: two servers that insert the same chunks must not wait for each other in a circle.
+        return rows.sorted { $0.hash.lexicographicallyPrecedes($1.hash) }
+    }
+
+    /// Of several writes of a part in the batch the last one counts: one statement cannot update a row twice.
+    private func manifests(_ batch: [ContentWrite]) -> [Query] {
+        var last: [String: (write: ContentWrite, manifest: ContentWrite.Manifest)] = [:]
+        for write in batch {
+            for manifest in write.manifests { last["\(write.interception) \(manifest.part.rawValue)"] = (write, manifest) }
+        }
+        if last.isEmpty { return [] }
+        let rows = Array(last.values)
+        return [
+            """
+            INSERT INTO ai_contents (interception_id, part, organization_id, state, content_type, size, chunks)
+            SELECT * FROM unnest(\(rows.map(\.write.interception.uuid)), \(rows.map(\.manifest.part.rawValue)),
+                                 \(rows.map(\.write.organization.uuid)), \(rows.map(\.manifest.state.rawValue)),
+                                 \(rows.map(\.manifest.contentType)), \(rows.map(\.manifest.size)), \(rows.map(\.manifest.chunks)))
+            ON CONFLICT (interception_id, part) DO UPDATE
+            SET state = excluded.state, content_type = excluded.content_type, size = excluded.size, chunks = excluded.chunks
+            """
+        ]
+    }
+
+    private func tools(_ batch: [ContentWrite]) -> Query? {
+        let rows = batch.flatMap { write in write.tools.enumerated().map { (write, $0.offset, $0.element) } }
+        if rows.isEmpty { return nil }
+        return """
+            INSERT INTO ai_tool_usages (interception_id, n, organization_id, provider_tool_call_id, tool, input)
+            SELECT * FROM unnest(\(rows.map(\.0.interception.uuid)), \(rows.map(\.1)), \(rows.map(\.0.organization.uuid)), \(rows.map(\.2.id)),
+                                 \(rows.map(\.2.name)), \(rows.map(\.2.input)))
+            ON CONFLICT DO NOTHING
+            """
+    }
+
+    private func results(_ batch: [ContentWrite]) -> Query? {
+        let rows = batch.flatMap { write in write.results.enumerated().map { (write, $0.offset, $0.element) } }
+        if rows.isEmpty { return nil }
+        return """
+            INSERT INTO ai_tool_results (interception_id, n, organization_id, provider_tool_call_id, result, is_error)
+            SELECT * FROM unnest(\(rows.map(\.0.interception.uuid)), \(rows.map(\.1)), \(rows.map(\.0.organization.uuid)), \(rows.map(\.2.id)),
+                                 \(rows.map(\.2.text)), \(rows.map(\.2.isError)))
+            ON CONFLICT DO NOTHING
+            """
+    }
+}

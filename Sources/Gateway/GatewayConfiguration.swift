@@ -1,0 +1,41 @@
+import Core
+import HTTPTransport
+import Logging
+import Postgres
+
+/// What a gateway is made of.
+package struct GatewayConfiguration: Sendable {
+    package var pool: PostgresPool
+    package var transport: HTTPTransport
+    package var keys: KeyRing
+    /// This process; its row in `replicas` is kept alive by the server.
+    package var replica: ReplicaID
+    package var prices: PriceBook
+    /// From the environment and the scripted model; stored ones come before them.
+    package var fixedProviders: [Provider]
+    package var limits: Admission.Limits
+    package var timeouts: HTTPClientRequest.Timeouts
+    package var checkpoints: CheckpointSchedule
+    package var metrics: Metrics
+    package var logger: Logger
+
+    package init(
+        pool: PostgresPool, transport: HTTPTransport, keys: KeyRing, replica: ReplicaID, prices: PriceBook,
+        fixedProviders: [Provider] = [],
+        limits: Admission.Limits = .init(), timeouts: HTTPClientRequest.Timeouts = .init(),
+        checkpoints: CheckpointSchedule = .init(),
+        metrics: Metrics = Metrics(), logger: Logger
+    ) {
+        self.pool = pool
+        self.transport = transport
+        self.keys = keys
+        self.replica = replica
+        self.prices = prices
+        self.fixedProviders = fixedProviders
+        self.limits = limits
+        self.timeouts = timeouts
+        self.checkpoints = checkpoints
+        self.metrics = metrics
+        self.logger = logger
+    }
+}

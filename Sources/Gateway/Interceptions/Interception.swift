@@ -1,0 +1,118 @@
+import Core
+import Foundation
+import ModelAPI
+
+/// Whose calls may be read: all of an organization by admins and auditors, one's own by everybody.
+package struct InterceptionScope: Sendable {
+    package var organization: OrganizationID
+    /// Nil: everybody's.
+    package var user: UserID?
+
+    package static func own(_ principal: Principal) -> Self { Self(organization: principal.organization, user: principal.user) }
+    package static func all(_ principal: Principal) -> Self { Self(organization: principal.organization, user: nil) }
+}
+
+/// Which calls are asked for; nil fields do not narrow.
+package struct InterceptionFilter: Sendable {
+    package var initiator: UserID?
+    /// The provider's type.
+    package var provider: String?
+    package var providerName: String?
+    package var model: String?
+    package var client: String?
+    package var session: String?
+    package var task: TaskID?
+    package var startedAfter: Date?
+    package var startedBefore: Date?
+
+    package init() {}
+}
+
+/// A call as lists show it.
+package struct Interception: Sendable {
+    package var id: InterceptionID
+    package var initiator: UserID
+    package var username: String
+    package var session: String
+    package var threadRoot: UUID?
+    package var threadParent: UUID?
+    package var task: TaskID?
+    package var taskStep: Int?
+    package var provider: String
+    package var providerName: String
+    package var model: String
+    package var client: String
+    package var policy: String
+    package var credentialHint: String?
+    package var requestID: String
+    package var status: String
+    package var httpStatus: Int?
+    package var error: String?
+    package var stopReason: String?
+    package var isStreamed: Bool
+    package var startedAt: Date
+    package var endedAt: Date?
+    package var prompt: String?
+    /// Sums over its ledger rows.
+    package var usage: Usage
+    package var cost: NanoDollars
+    package var hold: NanoDollars
+}
+
+/// A booked attempt.
+package struct LedgerRow: Sendable {
+    package var attempt: Int
+    package var state: String
+    package var usage: Usage
+    package var hold: NanoDollars
+    package var cost: NanoDollars
+    package var overrun: NanoDollars
+    package var price: String
+    package var settledAt: Date
+}
+
+/// A call with what was said in it.
+package struct InterceptionDetail: Sendable {
+    package struct Tool: Sendable {
+        package var id: String
+        package var name: String
+        package var input: String
+        package var result: String?
+        package var isError: Bool?
+    }
+
+    package var interception: Interception
+    package var ledger: [LedgerRow]
+    package var tools: [Tool]
+    package var answer: String
+    package var thoughts: String
+    /// `complete`, `partial` after a crash or while it runs, `absent` when it was deleted or never written.
+    package var content: String
+}
+
+/// Calls that belong together.
+package struct AISession: Sendable {
+    package var id: String
+    package var initiator: UserID
+    package var username: String
+    package var client: String
+    package var providers: [String]
+    package var models: [String]
+    package var interceptions: Int
+    package var usage: Usage
+    package var cost: NanoDollars
+    package var prompt: String?
+    package var startedAt: Date
+    package var endedAt: Date?
+}
+
+/// Spend of a month.
+package struct UsageLine: Sendable {
+    package var user: UserID
+    package var username: String
+    package var provider: String
+    package var model: String
+    package var calls: Int
+    package var usage: Usage
+    package var cost: NanoDollars
+}

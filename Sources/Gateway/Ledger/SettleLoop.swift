@@ -1,0 +1,97 @@
+import Core
+import Foundation
+import Logging
+import NIOConcurrencyHelpers
+import Postgres
+
+/// Settles calls in batches, again and again until the database has them. Its commits do not wait for the disk; what is not known
+/// to be there yet is kept, and settled again should the database lose it in a crash.
+final class SettleLoop: Sendable {
+    /// Open settlements that wait for the database at most; beyond it new calls are refused.
+    static let mostPending = 10_000
+
+    private struct Unconfirmed {
+        var n: Int64
+        var settlements: [Settlement]
+    }
+
+    private let pool: PostgresPool
+    private let chain: AuditChain
+    private let logger: Logger
+    private let unconfirmed = NIOLockedValueBox<[Unconfirmed]>([])
+    private let isGivingUp = NIOLockedValueBox(false)
+    private let batcher = NIOLockedValueBox<Batcher<Settlement, Void>?>(nil)
+
+    init(pool: PostgresPool, chain: AuditChain, logger: Logger) {
+        self.pool = pool
+        self.chain = chain
+        self.logger = logger
+        batcher.withLockedValue {
+            $0 = Batcher(largest: 256) { [weak self] batch in
+                await self?.perform(batch)
+                return batch.map { _ in .success(()) }
+            }
+        }
+        chain.onLoss { [weak self] in self?.resettle() }
+    }
+
+    var pending: Int { batcher.withLockedValue { $0 }?.count ?? 0 }
+
+    /// Returns at once; the settlement is booked soon.
+    func settle(_ settlement: Settlement) { batcher.withLockedValue { $0 }?.post([settlement]) }
+
+    /// Returns when it is booked; the disk may not have it yet.
+    func settleAndWait(_ settlement: Settlement) async throws { try await batcher.withLockedValue { $0 }?.submit(settlement) }
+
+    /// Everything up to this number of the chain is on disk.
+    func confirm(upTo n: Int64) { unconfirmed.withLockedValue { $0.removeAll { $0.n <= n } } }
+
+    /// Returns when nothing is pending. After `giveUp` what the database does not take is logged and dropped: the reaper of another
+    /// replica settles it as unknown.
+    func idle() async { await batcher.withLockedValue { $0 }?.idle() }
+    func giveUp() { isGivingUp.withLockedValue { $0 = true } }
+
+    private func resettle() {
+        let lost = unconfirmed.withLockedValue { unconfirmed in
+            defer { unconfirmed = [] }
+            return unconfirmed.flatMap(\.settlements)
+        }
+        logger.warning("settling again what the database lost", metadata: ["calls": "\(lost.count)"])
+        batcher.withLockedValue { $0 }?.post(lost)
+    }
+
+    private func perform(_ batch: [Settlement]) async {
+        var pause = Duration.milliseconds(20)
+        var failures = 0
+        while true {
+            do {
+                let result = try await SettleTransaction(chain: chain, batch: batch).run(pool)
+                if failures > 0 { logger.info("calls are settled again", metadata: ["calls": "\(batch.count)"]) }
+                if result.lost > 0 {
+                    logger.error("calls without an interception cannot be settled", metadata: ["calls": "\(result.lost)"])
+                }
+                let n = chain.head.n
+                unconfirmed.withLockedValue { $0.append(Unconfirmed(n: n, settlements: batch)) }
+                return
+            } catch let error as PostgresError where !error.isConnectionLost && !error.isSerializationFailure && failures >= 3 {
+                if batch.count > 1 {
+                    for settlement in batch { await perform([settlement]) }
+                } else {
+                    logger.error(
+                        "a call cannot be settled; its hold stays until it is looked into",
+                        metadata: ["interception": "\(batch[0].interception)", "error": "\(error)"])
+                }
+                return
+            } catch {
+                if failures == 0 { logger.warning("calls cannot be settled yet", metadata: ["error": "\(error)"]) }
+                failures += 1
+                if isGivingUp.withLockedValue({ $0 }) {
+                    logger.error("calls were not settled; another server books their holds", metadata: ["calls": "\(batch.count)"])
+                    return
+                }
+                try? await Task.sleep(for: pause)
+                pause = min(pause * 2, .seconds(1))
+            }
+        }
+    }
+}

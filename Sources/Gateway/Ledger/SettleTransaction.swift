@@ -1,0 +1,116 @@
+import Core
+import Foundation
+import Postgres
+
+/// One batch of settlements: ledger rows in, holds out, budgets and interceptions updated, audit entries linked. Settling twice is
+/// harmless: a call that has its row is left alone.
+struct SettleTransaction {
+    let chain: AuditChain
+    let batch: [Settlement]
+
+    struct Result: Sendable {
+        /// Settled before, by this process (whose commit was in doubt) or by another's reaper.
+        var alreadySettled = 0
+        /// The database lost their interceptions in a crash, before any answer was released.
+        var lost = 0
+    }
+
+    func run(_ pool: PostgresPool) async throws -> Result {
+        do {
+            let (result, draft) = try await pool.withTransaction(synchronousCommit: false) { connection in
+                try await chain.prepare(connection)
+                return try await write(connection)
+            }
+            if let draft { chain.committed(draft) }
+            return result
+        } catch {
+            chain.doubt()
+            throw error
+        }
+    }
+
+    private func write(_ connection: PostgresConnection) async throws -> (Result, AuditChain.Draft?) {
+        let budgets = Array(Set(batch.flatMap(\.budgets))).sorted()
+        let ids = batch.map(\.interception.uuid)
+        let results = try await connection.pipeline([
+            "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE",
+            """
+            SELECT i.id, l.attempt, \(unsafeSQL: microseconds("now()")) AS now
+            FROM ai_interceptions i LEFT JOIN ai_ledger l ON l.interception_id = i.id
+            WHERE i.id = ANY(\(ids))
+            """,
+        ])
+        var known: Set<UUID> = []
+        var settled: Set<String> = []
+        var now: Int64 = 0
+        for row in results[1] {
+            let id = try row["id", as: InterceptionID.self]
+            known.insert(id.uuid)
+            if let attempt = try row["attempt", as: Int?.self] { settled.insert("\(id)/\(attempt)") }
+            now = try row["now"]
+        }
+        var open: [Settlement] = []
+        for settlement in batch where known.contains(settlement.interception.uuid) {
+            if settled.insert(settlement.subject).inserted { open.append(settlement) }
+        }
+        let lost = batch.filter { !known.contains($0.interception.uuid) }.count
+        let result = Result(alreadySettled: batch.count - open.count - lost, lost: lost)
+        if open.isEmpty { return (result, nil) }
+        let entries = open.map { AuditEntry(.ledger, subject: $0.subject, digest: $0.digest(at: now)) }
+        let draft = try chain.draft(entries, at: now)
+        try await connection.pipeline([Self.insert(open), Self.book(open), Self.end(open), draft.insert])
+        return (result, draft)
+    }
+
+    private static func insert(_ rows: [Settlement]) -> Query {
+        """
+        INSERT INTO ai_ledger
+            (interception_id, attempt, organization_id, user_id, budget_ids, provider, model, state, input_tokens,
+             cache_read_input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, web_searches,
+             ttl_unknown, hold, cost, price_id, answer_hash, answer_size, tools_hash, settled_at)
+        SELECT id, attempt, organization_id, user_id, string_to_array(budgets, ',')::bigint[], provider, model, state, input, cache_read,
+               cache_5m, cache_1h, output, reasoning, searches, ttl_unknown, hold, cost, price, answer_hash, answer_size, tools_hash, now()
+        FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.attempt)), \(rows.map(\.organization.uuid)), \(rows.map(\.user.uuid)),
+                    \(rows.map { $0.budgets.map(String.init).joined(separator: ",") }), \(rows.map(\.provider)), \(rows.map(\.model)),
+                    \(rows.map(\.state.rawValue)), \(rows.map(\.usage.input)), \(rows.map(\.usage.cacheRead)),
+                    \(rows.map(\.usage.cacheWrite5m)), \(rows.map(\.usage.cacheWrite1h)), \(rows.map(\.usage.output)),
+                    \(rows.map(\.usage.reasoning)), \(rows.map(\.usage.webSearches)), \(rows.map(\.usage.ttlUnknown)),
+                    \(rows.map(\.hold.value)), \(rows.map(\.cost.value)), \(rows.map(\.price)), \(rows.map(\.answerHash)),
+                    \(rows.map(\.answerSize)), \(rows.map(\.toolsHash)))
+             AS t (id, attempt, organization_id, user_id, budgets, provider, model, state, input, cache_read, cache_5m, cache_1h, output,
+                   reasoning, searches, ttl_unknown, hold, cost, price, answer_hash, answer_size, tools_hash)
+        """
+    }
+
+    /// Takes the holds away and books the costs, on each budget once. What a missing hold held is not given back.
+    private static func book(_ rows: [Settlement]) -> Query {
+        """
+        WITH settled AS (
+            SELECT * FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.attempt)), \(rows.map(\.cost.value)),
+                                 \(rows.map { $0.budgets.map(String.init).joined(separator: ",") })) AS t (id, attempt, cost, budgets)
+        ), released AS (
+            DELETE FROM ai_holds h USING settled s WHERE h.interception_id = s.id AND h.attempt = s.attempt
+            RETURNING h.interception_id, h.attempt, h.amount
+        ), sums AS (
+            SELECT b.id, sum(s.cost)::bigint AS cost, coalesce(sum(r.amount), 0)::bigint AS amount
+            FROM settled s
+            CROSS JOIN LATERAL unnest(string_to_array(s.budgets, ',')::bigint[]) AS b (id)
+            LEFT JOIN released r ON r.interception_id = s.id AND r.attempt = s.attempt
+            GROUP BY b.id
+        )
+        UPDATE ai_budgets b SET held = b.held - sums.amount, spent = b.spent + sums.cost FROM sums WHERE b.id = sums.id
+        """
+    }
+
+    private static func end(_ rows: [Settlement]) -> Query {
+        """
+        UPDATE ai_interceptions i
+        SET ended_at = now(), status = t.status, http_status = t.http_status, error = t.error,
+            provider_response_id = t.response_id, stop_reason = t.stop_reason
+        FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.ending.status.rawValue)), \(rows.map(\.ending.httpStatus)),
+                    \(rows.map(\.ending.error)), \(rows.map(\.ending.responseID)), \(rows.map(\.ending.stopReason)))
+             AS t (id, status, http_status, error, response_id, stop_reason)
+        WHERE i.id = t.id
+        """
+    }
+}

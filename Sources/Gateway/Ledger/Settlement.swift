@@ -1,0 +1,114 @@
+import Core
+import Foundation
+import ModelAPI
+
+/// How a call ended and what it cost: becomes one ledger row and replaces the hold.
+struct Settlement: Sendable {
+    enum State: String, Sendable {
+        /// As the provider reported it.
+        case final
+        /// The answer ended early: input as reported, output counted here.
+        case estimated
+        /// A replica died with the call open: everything that was held.
+        case unknown
+    }
+
+    enum Status: String, Sendable { case completed, failed, cut, clientLeft = "client_left", unknown }
+
+    /// How the call ended, as the interception tells it.
+    struct Ending: Sendable, Equatable {
+        var status: Status
+        var httpStatus: Int?
+        var error: String?
+        var responseID: String?
+        var stopReason: String?
+    }
+
+    var interception: InterceptionID
+    var attempt = 1
+    var organization: OrganizationID
+    var user: UserID
+    var budgets: [Int64]
+    var hold: NanoDollars
+    var provider: String
+    var model: String
+    var price: String
+    var state: State
+    var usage: Usage
+    var cost: NanoDollars
+    var answerHash: Data
+    var answerSize: Int
+    var toolsHash: Data
+    var ending: Ending
+
+    func digest(at: Int64) -> Data {
+        LedgerDigest.digest(
+            .init(
+                interception: interception, attempt: attempt, organization: organization, user: user, budgets: budgets,
+                provider: provider,
+                model: model, state: state.rawValue, usage: usage, hold: hold.value, cost: cost.value, price: price,
+                answerHash: answerHash, answerSize: Int64(answerSize), toolsHash: toolsHash, settledAt: at,
+                status: ending.status.rawValue, httpStatus: ending.httpStatus, error: ending.error, responseID: ending.responseID,
+                stopReason: ending.stopReason))
+    }
+
+    var subject: String { "\(interception)/\(attempt)" }
+}
+
+/// The columns of a ledger row, and those that its interception gets when it is settled, in the order in which the digest takes them.
+struct LedgerDigest {
+    var interception: InterceptionID
+    var attempt: Int
+    var organization: OrganizationID
+    var user: UserID
+    var budgets: [Int64]
+    var provider: String
+    var model: String
+    var state: String
+    var usage: Usage
+    var hold: Int64
+    var cost: Int64
+    var price: String
+    var answerHash: Data
+    var answerSize: Int64
+    var toolsHash: Data
+    var settledAt: Int64
+    var status: String
+    var httpStatus: Int?
+    var error: String?
+    var responseID: String?
+    var stopReason: String?
+
+    static func digest(_ row: LedgerDigest) -> Data {
+        var canonical = Canonical("ledger-1")
+        canonical.add(row.interception)
+        canonical.add(row.attempt)
+        canonical.add(row.organization)
+        canonical.add(row.user)
+        canonical.add(row.budgets)
+        canonical.add(row.provider)
+        canonical.add(row.model)
+        canonical.add(row.state)
+        canonical.add(row.usage.input)
+        canonical.add(row.usage.cacheRead)
+        canonical.add(row.usage.cacheWrite5m)
+        canonical.add(row.usage.cacheWrite1h)
+        canonical.add(row.usage.output)
+        canonical.add(row.usage.reasoning)
+        canonical.add(row.usage.webSearches)
+        canonical.add(row.usage.ttlUnknown)
+        canonical.add(row.hold)
+        canonical.add(row.cost)
+        canonical.add(row.price)
+        canonical.add(row.answerHash)
+        canonical.add(row.answerSize)
+        canonical.add(row.toolsHash)
+        canonical.add(row.settledAt)
+        canonical.add(row.status)
+        canonical.add(row.httpStatus)
+        canonical.add(row.error)
+        canonical.add(row.responseID)
+        canonical.add(row.stopReason)
+        return canonical.digest
+    }
+}

@@ -1,0 +1,47 @@
+import Core
+import ModelAPI
+
+/// Whose API a provider speaks; prices are by this type.
+package enum ProviderType: String, Sendable, Codable, CaseIterable {
+    case anthropic
+    /// OpenAI itself and the many servers that imitate it.
+    case openai
+
+    package var modelProtocol: ModelProtocol {
+        switch self {
+        case .anthropic: .messages
+        case .openai: .chatCompletions
+        }
+    }
+}
+
+/// A place that model calls are sent to, as `/api/v2/ai-gateway/<name>/…`.
+package struct Provider: Sendable, Equatable {
+    package var id: ProviderID
+    package var organization: OrganizationID
+    package var name: String
+    package var displayName: String
+    package var type: ProviderType
+    package var baseURL: String
+    package var isEnabled: Bool
+    package var allowsPrivateAddresses: Bool
+    package var origin: Origin
+    /// In the order in which they are used; never shown.
+    package var keys: [Key]
+
+    package enum Origin: String, Sendable { case database, environment, demo }
+
+    package struct Key: Sendable, Equatable {
+        package var secret: Secret<String>
+        package var hint: String
+    }
+
+    /// The URL for a route such as `v1/messages?beta=true`. A base URL that ends in the version the route begins with
+    /// (`https://api.openai.com/v1`, as OpenAI's own clients want it) has it once.
+    func url(for route: String) -> String {
+        var base = Substring(baseURL)
+        while base.hasSuffix("/") { base.removeLast() }
+        if base.hasSuffix("/v1"), route.hasPrefix("v1/") { base.removeLast(3) }
+        return "\(base)/\(route)"
+    }
+}

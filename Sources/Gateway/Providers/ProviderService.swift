@@ -1,0 +1,123 @@
+import Core
+import Postgres
+
+/// Creates, changes and lists providers. Keys go in and never come out.
+package struct ProviderService: Sendable {
+    let store: ProviderStore
+    let settings: SettingsCache
+    let facts: AuditFacts
+
+    package struct Change: Sendable {
+        package var displayName: String?
+        package var baseURL: String?
+        /// All keys, in order, at most 5; nil leaves them.
+        package var keys: [Secret<String>]?
+        package var isEnabled: Bool?
+        package var allowsPrivateAddresses: Bool?
+
+        package init(
+            displayName: String? = nil, baseURL: String? = nil, keys: [Secret<String>]? = nil, isEnabled: Bool? = nil,
+            allowsPrivateAddresses: Bool? = nil
+        ) {
+            self.displayName = displayName
+            self.baseURL = baseURL
+            self.keys = keys
+            self.isEnabled = isEnabled
+            self.allowsPrivateAddresses = allowsPrivateAddresses
+        }
+    }
+
+    /// - Throws: `badRequest`, `conflict` when the name is taken.
+    package func create(_ principal: Principal, name: String, type: ProviderType, _ change: Change) async throws -> Provider {
+        try ProviderRules.check(name: name)
+        guard let baseURL = change.baseURL ?? Self.usualURL(type) else {
+            throw AppError(.badRequest, "base_url is missing.", field: "base_url")
+        }
+        if try settings.current().provider(named: name, organization: principal.organization) != nil {
+            throw AppError(.conflict, "There is a provider named '\(name)' already.", field: "name")
+        }
+        var provider = Provider(
+            id: ProviderID(), organization: principal.organization, name: name, displayName: name, type: type, baseURL: baseURL,
+            isEnabled: true, allowsPrivateAddresses: false, origin: .database, keys: [])
+        try apply(change, to: &provider)
+        do {
+            try await store.insert(provider)
+        } catch let error as PostgresError where error.isUniqueViolation {
+            throw AppError(.conflict, "There is a provider named '\(name)' already.", field: "name")
+        }
+        try await record(principal, "provider.create", provider)
+        return provider
+    }
+
+    package func update(_ principal: Principal, name: String, _ change: Change) async throws -> Provider {
+        var provider = try get(principal, name: name)
+        guard provider.origin == .database else {
+            throw AppError(
+                .conflict, "The provider '\(name)' comes from the environment the server was started with: change it there.")
+        }
+        try apply(change, to: &provider)
+        guard try await store.update(provider, replacesKeys: change.keys != nil) else { throw Self.missing(name) }
+        try await record(principal, "provider.update", provider)
+        return provider
+    }
+
+    package func delete(_ principal: Principal, name: String) async throws {
+        let provider = try get(principal, name: name)
+        guard provider.origin == .database else {
+            throw AppError(
+                .conflict, "The provider '\(name)' comes from the environment the server was started with: remove it there.")
+        }
+        guard try await store.delete(principal.organization, provider.id) else { throw Self.missing(name) }
+        try await record(principal, "provider.delete", provider)
+    }
+
+    package func get(_ principal: Principal, name: String) throws -> Provider {
+        guard let provider = try settings.current().provider(named: name, organization: principal.organization) else {
+            throw Self.missing(name)
+        }
+        return provider
+    }
+
+    package func list(_ principal: Principal) throws -> [Provider] {
+        try settings.current().providers(of: principal.organization)
+    }
+
+    private func apply(_ change: Change, to provider: inout Provider) throws {
+        if let name = change.displayName {
+            guard name.utf8.count <= 128 else {
+                throw AppError(.badRequest, "display_name has \(name.utf8.count) bytes; at most 128.", field: "display_name")
+            }
+            provider.displayName = name
+        }
+        if let url = change.baseURL { provider.baseURL = url }
+        try ProviderRules.check(baseURL: provider.baseURL, field: "base_url")
+        if let isEnabled = change.isEnabled { provider.isEnabled = isEnabled }
+        if let allows = change.allowsPrivateAddresses { provider.allowsPrivateAddresses = allows }
+        if let keys = change.keys {
+            guard keys.count <= 5 else { throw AppError(.badRequest, "There are \(keys.count) keys; at most 5.", field: "keys") }
+            for key in keys { try ProviderRules.check(key: key, field: "keys") }
+            provider.keys = keys.map { Provider.Key(secret: $0, hint: $0.hint) }
+        }
+    }
+
+    private func record(_ principal: Principal, _ kind: String, _ provider: Provider) async throws {
+        try await facts.record(
+            principal, kind: kind, subject: provider.name,
+            [
+                "type": provider.type.rawValue, "base_url": provider.baseURL, "enabled": "\(provider.isEnabled)",
+                "allow_private": "\(provider.allowsPrivateAddresses)", "keys": provider.keys.map(\.hint).joined(separator: " "),
+            ])
+        try await settings.refresh()
+    }
+
+    private static func usualURL(_ type: ProviderType) -> String? {
+        switch type {
+        case .anthropic: "https://api.anthropic.com"
+        case .openai: "https://api.openai.com/v1"
+        }
+    }
+
+    private static func missing(_ name: String) -> AppError {
+        AppError(.notFound, "There is no provider named '\(name)'; see GET /api/v2/ai/providers.", field: "provider")
+    }
+}

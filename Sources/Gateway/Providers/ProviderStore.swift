@@ -1,0 +1,82 @@
+import Core
+import Postgres
+
+struct ProviderStore: Sendable {
+    let pool: PostgresPool
+    let keys: KeyRing
+
+    /// Where a provider's key lies, for the key ring.
+    static func place(_ id: String) -> KeyRing.Place { KeyRing.Place(table: "ai_provider_keys", column: "sealed", row: id) }
+
+    /// All providers of all organizations with their keys opened.
+    func all(_ connection: PostgresConnection) async throws -> [Provider] {
+        let results = try await connection.pipeline([
+            """
+            SELECT id, organization_id, name, display_name, type, base_url, enabled, allow_private FROM ai_providers ORDER BY name
+            """,
+            "SELECT id, provider_id, sealed, hint FROM ai_provider_keys ORDER BY provider_id, position",
+        ])
+        var keysOf: [ProviderID: [Provider.Key]] = [:]
+        for row in results[1] {
+            let id = try row["id", as: ProviderID.self]
+            let plain = try keys.open(row["sealed"], at: Self.place(id.description))
+            keysOf[try row["provider_id"], default: []].append(
+                Provider.Key(secret: Secret(String(decoding: plain, as: UTF8.self)), hint: try row["hint"]))
+        }
+        return try results[0].map { row in
+            let id = try row["id", as: ProviderID.self]
+            guard let type = ProviderType(rawValue: try row["type"]) else {
+                throw AppError(.internal, "The stored provider \(id) has an unknown type.")
+            }
+            return Provider(
+                id: id, organization: try row["organization_id"], name: try row["name"], displayName: try row["display_name"],
+                type: type,
+                baseURL: try row["base_url"], isEnabled: try row["enabled"], allowsPrivateAddresses: try row["allow_private"],
+                origin: .database, keys: keysOf[id] ?? [])
+        }
+    }
+
+    func insert(_ provider: Provider) async throws {
+        try await pool.withTransaction { connection in
+            try await connection.execute(
+                """
+                INSERT INTO ai_providers (id, organization_id, name, display_name, type, base_url, enabled, allow_private)
+                VALUES (\(provider.id), \(provider.organization), \(provider.name), \(provider.displayName), \(provider.type.rawValue),
+                        \(provider.baseURL), \(provider.isEnabled), \(provider.allowsPrivateAddresses))
+                """)
+            try await replaceKeys(provider, connection)
+        }
+    }
+
+    /// - Parameter replacesKeys: false leaves the stored keys as they are.
+    /// - Returns: false when the provider is not there.
+    func update(_ provider: Provider, replacesKeys: Bool) async throws -> Bool {
+        try await pool.withTransaction { connection in
+            let count = try await connection.execute(
+                """
+                UPDATE ai_providers SET display_name = \(provider.displayName), base_url = \(provider.baseURL),
+                       enabled = \(provider.isEnabled), allow_private = \(provider.allowsPrivateAddresses), updated_at = now()
+                WHERE organization_id = \(provider.organization) AND id = \(provider.id)
+                """)
+            if count == 1, replacesKeys { try await replaceKeys(provider, connection) }
+            return count == 1
+        }
+    }
+
+    func delete(_ organization: OrganizationID, _ id: ProviderID) async throws -> Bool {
+        try await pool.execute("DELETE FROM ai_providers WHERE organization_id = \(organization) AND id = \(id)") == 1
+    }
+
+    private func replaceKeys(_ provider: Provider, _ connection: PostgresConnection) async throws {
+        try await connection.execute("DELETE FROM ai_provider_keys WHERE provider_id = \(provider.id)")
+        for (index, key) in provider.keys.enumerated() {
+            let id = ProviderID()
+            let sealed = try keys.seal(Array(key.secret.reveal().utf8), at: Self.place(id.description))
+            try await connection.execute(
+                """
+                INSERT INTO ai_provider_keys (id, organization_id, provider_id, position, sealed, hint)
+                VALUES (\(id), \(provider.organization), \(provider.id), \(index + 1), \(sealed), \(key.hint))
+                """)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+import Core
+import Foundation
+import ModelAPI
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// A call that has its hold: what is known of it, and what passes. It ends exactly once, with one settlement.
+final class CallRecord: Sendable {
+    struct Facts: Sendable {
+        var call: GatewayCall
+        var interception: NewInterception
+        var summary: RequestSummary
+        var provider: Provider
+        var price: ModelPrice
+        var demand: HoldDemand
+        var grant: HoldLoop.Grant
+        var api: ModelProtocol
+        var began: ContinuousClock.Instant
+    }
+
+    struct State: Sendable {
+        var reader: AnswerReader
+        var recorder = AnswerRecorder()
+        var contentType = ""
+        var httpStatus: Int?
+        var isRequestWritten = false
+        var hasEnded = false
+    }
+
+    let facts: Facts
+    let state: NIOLockedValueBox<State>
+    let services: Services
+
+    /// What a record needs to end a call.
+    struct Services: Sendable {
+        var admission: Admission
+        var settle: SettleLoop
+        var content: ContentLoop
+        var threads: ThreadMemory
+        var open: OpenCalls
+        var relays: OpenRelays
+        var meters: Meters
+    }
+
+    init(_ facts: Facts, _ services: Services) {
+        self.facts = facts
+        self.services = services
+        state = .init(State(reader: AnswerReader(facts.api, streamed: facts.summary.stream)))
+        services.open.insert(self)
+    }
+
+    var id: InterceptionID { facts.call.id }
+
+    func head(status: Int, contentType: String) {
+        state.withLockedValue {
+            $0.httpStatus = status
+            $0.contentType = contentType.storable(upTo: 256)
+            // An error is one JSON body even where a stream was asked for.
+            if status >= 300 || !contentType.hasPrefix("text/event-stream") {
+                $0.reader = AnswerReader(facts.api, streamed: false)
+            }
+        }
+    }
+
+    /// Writes the content that has come since the last time; the request first.
+    func writeContent() {
+        let write = state.withLockedValue { state -> ContentWrite? in
+            if state.hasEnded { return nil }
+            return content(&state, .partial, tools: [])
+        }
+        if let write { services.content.write(write) }
+    }
+
+    /// Settles the call and writes the rest of its content. Only the first call of it counts.
+    func end(_ cause: EndCause) {
+        let ended = state.withLockedValue { state -> (Settlement, ContentWrite, Usage)? in
+            if state.hasEnded { return nil }
+            state.reader.finish()
+            let verdict = Verdict(
+                cause, httpStatus: state.httpStatus, reader: state.reader, requestBytes: facts.call.body.readableBytes)
+            let tools = state.reader.blocks.compactMap { block -> Content.ToolCall? in
+                guard case .toolUse(let id, let name, let input, _) = block else { return nil }
+                return .init(id: id.storable(upTo: 512), name: name.storable(upTo: 512), input: input.storable)
+            }
+            let settlement = settlement(verdict, state, tools)
+            let write =
+                content(&state, .complete, tools: tools)
+                ?? ContentWrite(organization: facts.interception.organization, interception: id)
+            state.hasEnded = true
+            return (settlement, write, verdict.usage)
+        }
+        guard let (settlement, write, usage) = ended else { return }
+        services.threads.remember(
+            write.tools.map(\.id), user: facts.interception.initiator, interception: id, root: facts.grant.threadRoot)
+        services.settle.settle(settlement)
+        services.content.write(write)
+        services.meters.ended(facts, settlement, usage)
+        services.open.remove(self)
+        services.admission.leave()
+    }
+
+    private func settlement(_ verdict: Verdict, _ state: State, _ tools: [Content.ToolCall]) -> Settlement {
+        Settlement(
+            interception: id, organization: facts.interception.organization, user: facts.interception.initiator,
+            budgets: facts.grant.budgets, hold: facts.grant.amount, provider: facts.provider.name, model: facts.interception.model,
+            price: facts.price.id, state: verdict.state, usage: verdict.usage, cost: facts.price.cost(of: verdict.usage),
+            answerHash: state.recorder.digest, answerSize: state.recorder.size, toolsHash: Content.toolsHash(tools),
+            ending: verdict.ending)
+    }
+
+    private func content(_ state: inout State, _ kind: Content.State, tools: [Content.ToolCall]) -> ContentWrite? {
+        guard kind == .complete || !state.isRequestWritten || state.recorder.hasPending else { return nil }
+        var write = ContentWrite(organization: facts.interception.organization, interception: id)
+        if !state.isRequestWritten {
+            state.isRequestWritten = true
+            write.chunks = Content.chunks(of: facts.call.body, messages: facts.summary.messageRanges)
+            write.manifests.append(
+                .init(
+                    part: .request, state: .complete, contentType: "application/json", size: facts.call.body.readableBytes,
+                    chunks: write.chunks.reduce(into: Data()) { $0.append($1.hash) }))
+            write.prompt = facts.summary.storablePrompt
+            write.results = facts.summary.storableResults
+        }
+        write.chunks += state.recorder.cut()
+        write.manifests.append(
+            .init(
+                part: .answer, state: kind, contentType: state.contentType, size: state.recorder.size,
+                chunks: state.recorder.chunkHashes))
+        write.tools = tools
+        return write
+    }
+}
+
+extension RequestSummary {
+    var storablePrompt: String? { lastUserText?.storable }
+    var storableResults: [ToolResult] {
+        toolResults.map { ToolResult(id: $0.id.storable(upTo: 512), text: $0.text.storable, isError: $0.isError) }
+    }
+}
+
+/// The calls under way in this process.
+final class OpenCalls: Sendable {
+    private let calls = NIOLockedValueBox<[ObjectIdentifier: CallRecord]>([:])
+
+    func insert(_ call: CallRecord) { calls.withLockedValue { $0[ObjectIdentifier(call)] = call } }
+    func remove(_ call: CallRecord) { calls.withLockedValue { $0[ObjectIdentifier(call)] = nil } }
+    var all: [CallRecord] { calls.withLockedValue { Array($0.values) } }
+}

@@ -1,0 +1,65 @@
+import Core
+import ModelAPI
+import NIOCore
+
+/// The gateway's own errors in the words of the client's protocol.
+enum Refusal {
+    static func answer(_ error: AppError, _ api: ModelProtocol, requestID: String, interception: InterceptionID?) -> GatewayAnswer {
+        let (status, type, shouldRetry) = shape(error, api)
+        var retryAfter: Duration?
+        if case .after(let time) = error.retry { retryAfter = time }
+        let shaped = ErrorShape.body(
+            api, status: status, type: type, message: error.message, requestID: requestID, retryAfter: retryAfter,
+            shouldRetry: shouldRetry)
+        var headers = shaped.headers
+        if let interception { headers.append((name: "x-slipway-interception-id", value: interception.description)) }
+        return GatewayAnswer(status: shaped.status, headers: headers, body: GatewayBody(shaped.body))
+    }
+
+    private static func shape(_ error: AppError, _ api: ModelProtocol) -> (status: Int, type: String?, shouldRetry: Bool?) {
+        switch error.code {
+        case .badRequest, .conflict: (400, nil, false)
+        case .unauthenticated: (401, nil, false)
+        case .forbidden, .policyDenied: (403, nil, false)
+        case .notFound: (404, nil, false)
+        case .tooLarge: (413, nil, false)
+        case .rateLimited: (429, nil, nil)
+        // What each provider says when an account has no money left. Repeating it is of no use.
+        case .budgetExceeded: api == .messages ? (402, "billing_error", false) : (429, "insufficient_quota", false)
+        case .unavailable: (503, nil, true)
+        case .upstream: (502, nil, nil)
+        case .timeout: (504, nil, nil)
+        case .internal: (500, nil, nil)
+        }
+    }
+}
+
+/// What a path below a provider is for.
+enum GatewayRoute: Equatable {
+    case model(ModelProtocol)
+    /// Costs nothing and says nothing of a conversation's answer: passed on without a hold and without a record.
+    case free
+    /// Claude Code asks this first.
+    case hello
+    case unknown
+
+    /// - Parameter route: without a leading slash; a query is ignored.
+    init(method: String, route: String) {
+        let path = route.prefix { $0 != "?" }
+        switch (method, path) {
+        case ("POST", "v1/messages"): self = .model(.messages)
+        case ("POST", "v1/chat/completions"), ("POST", "chat/completions"): self = .model(.chatCompletions)
+        case ("POST", "v1/messages/count_tokens"), ("GET", "v1/models"), ("GET", "models"): self = .free
+        case ("GET", _) where path.hasPrefix("v1/models/"): self = path.contains("..") ? .unknown : .free
+        case ("HEAD", "api/hello"), ("GET", "api/hello"): self = .hello
+        default: self = .unknown
+        }
+    }
+
+    /// In whose words errors are told.
+    static func errorProtocol(route: String, provider: Provider?) -> ModelProtocol {
+        if route.contains("chat/completions") { return .chatCompletions }
+        if route.contains("messages") { return .messages }
+        return provider?.type.modelProtocol ?? .chatCompletions
+    }
+}

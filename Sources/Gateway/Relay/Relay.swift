@@ -1,0 +1,168 @@
+import Core
+import HTTPTransport
+import ModelAPI
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// Passes a streamed answer on, byte for byte, and reads along. Whatever goes wrong ends in a way that the client's protocol knows.
+final class Relay: Sendable {
+    private struct State: Sendable {
+        var aligner = EventAligner()
+        /// Takes out the usage chunk that the gateway asked for and the client did not.
+        var filter: UsageChunkFilter?
+        var first: ByteBuffer?
+        var cutReason: String?
+        var isOver = false
+    }
+
+    private let record: CallRecord
+    private let upstream: HTTPBody
+    private let state: NIOLockedValueBox<State>
+    /// Output beyond which the answer is cut; nil when the hold covers the longest answer.
+    private let outputLimit: TokenCount?
+
+    init(_ record: CallRecord, upstream: HTTPBody, first: ByteBuffer?, filtersUsage: Bool) {
+        self.record = record
+        self.upstream = upstream
+        let facts = record.facts
+        let isShort = facts.grant.amount < facts.demand.full
+        let bound = facts.summary.inputTokenBound(bodyBytes: facts.call.body.readableBytes) ?? facts.price.contextTokens
+        let affordable = facts.price.classes(forInput: bound).affordableOutput(inputTokens: bound, within: facts.grant.amount)
+        outputLimit = isShort ? affordable ?? 0 : nil
+        state = .init(State(filter: filtersUsage ? UsageChunkFilter() : nil, first: first))
+        record.services.relays.insert(self)
+    }
+
+    /// The next bytes for the client; nil at the end.
+    func next() async -> ByteBuffer? {
+        while true {
+            let (first, isOver, cut) = state.withLockedValue { state in
+                defer { state.first = nil }
+                return (state.first, state.isOver, state.cutReason)
+            }
+            if isOver { return nil }
+            if let cut { return end(.cut(cut)) }
+            do {
+                var chunk = first
+                if chunk == nil {
+                    var iterator = upstream.makeAsyncIterator()
+                    chunk = try await iterator.next()
+                }
+                guard let chunk else { return end(.ended) }
+                if let output = try pass(chunk) { return output }
+            } catch {
+                return end(cause(of: error))
+            }
+        }
+    }
+
+    /// The reader is gone. What was complete by then is a complete call: some clients close before the last chunk.
+    func clientLeft() {
+        let wasOver = state.withLockedValue { state in
+            defer { state.isOver = true }
+            return state.isOver
+        }
+        if wasOver { return }
+        upstream.cancel()
+        finish(.clientLeft)
+    }
+
+    /// Ends the stream for its reader as soon as possible.
+    func cut(_ reason: String) {
+        state.withLockedValue { $0.cutReason = $0.cutReason ?? reason }
+        upstream.cancel()
+    }
+
+    /// Nil: nothing to hand out yet.
+    private func pass(_ chunk: ByteBuffer) throws -> ByteBuffer? {
+        let (open, isBeyond) = try record.state.withLockedValue { record in
+            try record.reader.feed(chunk)
+            record.recorder.append(chunk)
+            let isBeyond = outputLimit.map { record.reader.estimatedOutput >= $0 && !record.reader.isComplete } ?? false
+            return (record.reader.isStreamed ? record.reader.bytesSinceBoundary : 0, isBeyond)
+        }
+        var output = state.withLockedValue { state in
+            let aligned = state.aligner.align(chunk, open: open)
+            guard state.filter != nil, aligned.readableBytes > 0 else { return aligned }
+            return state.filter?.filter(aligned) ?? aligned
+        }
+        if isBeyond, !state.withLockedValue({ $0.aligner.isInsideEvent }) {
+            upstream.cancel()
+            if let tail = end(
+                .cut("the hold of \(record.facts.grant.amount) is used up: the budget does not cover a longer answer"))
+            {
+                output.writeImmutableBuffer(tail)
+            }
+        }
+        return output.readableBytes > 0 ? output : nil
+    }
+
+    private func cause(of error: any Error) -> EndCause {
+        if let reason = state.withLockedValue({ $0.cutReason }) { return .cut(reason) }
+        if error is CancellationError { return .clientLeft }
+        return .upstreamFailed(error as? AppError ?? AppError(.upstream, "The answer broke off.", cause: error))
+    }
+
+    /// What the client still gets.
+    private func end(_ cause: EndCause) -> ByteBuffer? {
+        let facts = record.facts
+        let reader = record.state.withLockedValue { record in
+            if case .ended = cause { record.reader.finish() }
+            return record.reader
+        }
+        var tail = ByteBuffer()
+        state.withLockedValue { state in
+            state.isOver = true
+            // A partial event is the client's only if nothing follows it.
+            let isWhole = if case .ended = cause { reader.isComplete || !reader.isStreamed } else { false }
+            if isWhole {
+                let rest = state.aligner.rest()
+                tail =
+                    state.filter.map { filter in
+                        var filter = filter
+                        var text = filter.filter(rest)
+                        text.writeImmutableBuffer(filter.finish())
+                        return text
+                    } ?? rest
+            } else if state.aligner.isInsideEvent {
+                tail.writeString("\n\n")
+            }
+        }
+        let closing = closing(cause, reader, facts)
+        if closing.readableBytes > 0 {
+            tail.writeImmutableBuffer(closing)
+            record.state.withLockedValue { $0.recorder.append(closing) }
+        }
+        finish(cause)
+        return tail.readableBytes > 0 ? tail : nil
+    }
+
+    private func closing(_ cause: EndCause, _ reader: AnswerReader, _ facts: CallRecord.Facts) -> ByteBuffer {
+        if reader.isComplete || !reader.isStreamed || reader.error != nil { return ByteBuffer() }
+        switch cause {
+        case .ended:
+            return ErrorShape.streamError(
+                facts.api, status: 502, message: "The provider's answer ended before its end.", requestID: facts.call.requestID)
+        case .upstreamFailed(let error):
+            return ErrorShape.streamError(facts.api, status: 502, message: error.message, requestID: facts.call.requestID)
+        case .cut(let reason):
+            return ErrorShape.cutEnd(
+                reader, reason: reason, requestID: facts.call.requestID, includeUsage: facts.summary.includeUsage == true)
+        case .clientLeft, .withheld: return ByteBuffer()
+        }
+    }
+
+    private func finish(_ cause: EndCause) {
+        record.end(cause)
+        record.services.relays.remove(self)
+    }
+}
+
+/// The streams under way in this process.
+final class OpenRelays: Sendable {
+    private let relays = NIOLockedValueBox<[ObjectIdentifier: Relay]>([:])
+
+    func insert(_ relay: Relay) { relays.withLockedValue { $0[ObjectIdentifier(relay)] = relay } }
+    func remove(_ relay: Relay) { relays.withLockedValue { $0[ObjectIdentifier(relay)] = nil } }
+    var all: [Relay] { relays.withLockedValue { Array($0.values) } }
+}

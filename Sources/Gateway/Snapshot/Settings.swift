@@ -1,0 +1,26 @@
+import Core
+import Foundation
+
+/// What every call needs to know, read from the database in one snapshot and kept in memory.
+struct Settings: Sendable {
+    private var providersByOrganization: [OrganizationID: [String: Provider]] = [:]
+    private var policiesByOrganization: [OrganizationID: [ModelPolicy]] = [:]
+    var prices: PriceBook
+    var version: Int64
+
+    init(version: Int64, providers: [Provider], policies: [ModelPolicy], prices: PriceBook) {
+        self.version = version
+        self.prices = prices
+        // Later ones win: what is stored comes before what the environment gave.
+        for provider in providers { providersByOrganization[provider.organization, default: [:]][provider.name] = provider }
+        for policy in policies { policiesByOrganization[policy.organization, default: []].append(policy) }
+    }
+
+    func provider(named name: String, organization: OrganizationID) -> Provider? { providersByOrganization[organization]?[name] }
+
+    func providers(of organization: OrganizationID) -> [Provider] {
+        (providersByOrganization[organization] ?? [:]).values.sorted { $0.name < $1.name }
+    }
+
+    func policies(of organization: OrganizationID) -> [ModelPolicy] { policiesByOrganization[organization] ?? [] }
+}

@@ -1,0 +1,97 @@
+import Core
+import Logging
+import NIOConcurrencyHelpers
+import Postgres
+
+/// Keeps `Settings` at most two seconds behind the database, and refuses to hand them out when it cannot know.
+final class SettingsCache: Sendable {
+    /// Older than this, nothing is decided by them any more.
+    static let longestAge = Duration.seconds(10)
+    static let pollInterval = Duration.seconds(1)
+
+    private struct State {
+        var settings: Settings?
+        var checkedAt: ContinuousClock.Instant?
+    }
+
+    private let pool: PostgresPool
+    private let providers: ProviderStore
+    private let policies: PolicyStore
+    private let prices: PriceStore
+    private let fixedProviders: [Provider]
+    private let book: PriceBook
+    private let logger: Logger
+    private let state = NIOLockedValueBox(State())
+
+    init(
+        pool: PostgresPool, providers: ProviderStore, policies: PolicyStore, prices: PriceStore, fixedProviders: [Provider],
+        book: PriceBook, logger: Logger
+    ) {
+        self.pool = pool
+        self.providers = providers
+        self.policies = policies
+        self.prices = prices
+        self.fixedProviders = fixedProviders
+        self.book = book
+        self.logger = logger
+    }
+
+    /// - Throws: `unavailable` when the database could not be asked for ten seconds: a revoked right might still be in there.
+    func current() throws -> Settings {
+        let state = state.withLockedValue { $0 }
+        guard let settings = state.settings, let checkedAt = state.checkedAt, checkedAt.duration(to: .now) <= Self.longestAge else {
+            throw AppError(
+                .unavailable, "The gateway cannot read its settings from the database; it refuses calls until it can.",
+                retry: .after(.seconds(2)))
+        }
+        return settings
+    }
+
+    /// Reads everything again.
+    func refresh() async throws {
+        let began = ContinuousClock.now
+        let settings = try await pool.withTransaction { connection in
+            try await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            let version = try await connection.query("SELECT version FROM settings_version")[0]["version", as: Int64.self]
+            let stored = try await providers.all(connection)
+            let policies = try await policies.all(connection)
+            var book = book
+            for (organization, price) in try await prices.custom(connection) { book.add(price, for: organization) }
+            return Settings(version: version, providers: fixedProviders + stored, policies: policies, prices: book)
+        }
+        state.withLockedValue { state in
+            // A slower reading that began earlier must not put older settings back.
+            if let known = state.settings, known.version > settings.version { return }
+            state.settings = settings
+            state.checkedAt = max(state.checkedAt ?? began, began)
+        }
+    }
+
+    /// Looks whether there is a newer version, and reads it.
+    func poll() async throws {
+        let began = ContinuousClock.now
+        let version = try await pool.query("SELECT version FROM settings_version")[0]["version", as: Int64.self]
+        let isCurrent = state.withLockedValue { state in
+            guard state.settings?.version == version else { return false }
+            state.checkedAt = began
+            return true
+        }
+        if !isCurrent { try await refresh() }
+    }
+
+    /// Polls until cancelled.
+    func run() async {
+        var failed = false
+        while !Task.isCancelled {
+            do {
+                try await poll()
+                if failed { logger.info("gateway settings are current again") }
+                failed = false
+            } catch {
+                if !failed, !Task.isCancelled { logger.warning("gateway settings cannot be read", metadata: ["error": "\(error)"]) }
+                failed = true
+            }
+            try? await Task.sleep(for: Self.pollInterval)
+        }
+    }
+}
