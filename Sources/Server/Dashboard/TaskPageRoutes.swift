@@ -49,7 +49,9 @@ struct TaskPageRoutes: Sendable {
         let maySteer = maySteer(task, call)
         let templates = responder.templates
         return try TaskFollowing(tasks: routes.tasks, principal: call.principal, task: task.id)
-            .response(after: try call.incoming.queryInt("after") ?? 0) { item in
+            .response(
+                after: try call.incoming.queryInt("after") ?? 0, until: try await call.incoming.context.disconnect(), routes.goingAway
+            ) { item in
                 switch item {
                 case .event(let event):
                     let html = try templates.render(TaskEventView(event.shown), template: TaskEventView.template)
@@ -66,19 +68,19 @@ struct TaskPageRoutes: Sendable {
     }
 
     @Sendable private func send(_ call: Call) async throws -> Response {
-        let task = try await routes.find(call)
+        let task = try await routes.steerable(call)
         try await routes.tasks.send(call.principal, task.id, text: try await call.incoming.form()["text"])
         return responder.seeOther("/tasks/\(task.id)")
     }
 
     @Sendable private func interrupt(_ call: Call) async throws -> Response {
-        let task = try await routes.find(call)
+        let task = try await routes.steerable(call)
         try await routes.tasks.interrupt(call.principal, task.id)
         return responder.seeOther("/tasks/\(task.id)")
     }
 
     @Sendable private func resume(_ call: Call) async throws -> Response {
-        let task = try await routes.find(call)
+        let task = try await routes.steerable(call)
         try await routes.tasks.resume(call.principal, task.id)
         return responder.seeOther("/tasks/\(task.id)")
     }

@@ -143,13 +143,18 @@ struct TaskRoutes: Sendable {
     }
 
     private func steer(_ call: Call, _ change: (TaskID) async throws -> Void) async throws -> Response {
+        let task = try await steerable(call)
+        try await change(task.id)
+        return try .json(shown(try await tasks.get(call.principal, task.id), call))
+    }
+
+    /// Who may read a task need not be who may steer it.
+    func steerable(_ call: Call) async throws -> TaskRecord {
         let task = try await find(call)
-        // Who may read a task need not be who may steer it.
         guard task.owner == call.principal.user || call.reach == .everyones else {
             throw AppError(.forbidden, "The task '\(task.name)' is \(task.ownerName)'s; only they steer it.")
         }
-        try await change(task.id)
-        return try .json(shown(try await tasks.get(call.principal, task.id), call))
+        return task
     }
 
     func find(_ call: Call) async throws -> TaskRecord { try await tasks.find(call.principal, try call.incoming.path("task")) }
