@@ -160,6 +160,19 @@ import TestSupport
         #expect(old?.message.contains("apt-get install postgresql-9") == true)
     }
 
+    @Test func `a start that is cancelled leaves no process and no half-made cluster`() async throws {
+        try await withFolder { folder in
+            let start = Task { try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent) }
+            while !FileManager.default.fileExists(atPath: folder + "/data.new/base") { await Task.yield() }
+            start.cancel()
+            await #expect(throws: CancellationError.self) { _ = try await start.value }
+            #expect(!FileManager.default.fileExists(atPath: folder + "/data"))
+            let server = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
+            #expect(try await answer(server) == 42)
+            await server.stop()
+        }
+    }
+
     @Test func `an interrupted initdb is done again`() async throws {
         try await withFolder { folder in
             try FileManager.default.createDirectory(atPath: folder + "/data.new/base", withIntermediateDirectories: true)

@@ -15,13 +15,14 @@ final class PostgresLoop: @unchecked Sendable {
     private var isWoken = false
 
     private var handlers: [Int32: () -> Void] = [:]
+    /// By time. Those without a job were called off.
     private var timers: [Timer] = []
+    private var timerJobs: [UInt64: () -> Void] = [:]
     private var timerCount: UInt64 = 0
 
     private struct Timer {
         var due: ContinuousClock.Instant
         var id: UInt64
-        var job: () -> Void
     }
 
     private init() {
@@ -50,10 +51,12 @@ final class PostgresLoop: @unchecked Sendable {
             return timerCount
         }
         submit { [self] in
-            let at = timers.firstIndex { $0.due > due } ?? timers.endIndex
-            timers.insert(.init(due: due, id: id, job: job), at: at)
+            // Nearly always the last: most timers are for the same delay.
+            let at = timers.lastIndex { $0.due <= due }.map { $0 + 1 } ?? 0
+            timers.insert(.init(due: due, id: id), at: at)
+            timerJobs[id] = job
         }
-        return { [self] in submit { [self] in timers.removeAll { $0.id == id } } }
+        return { [self] in submit { [self] in timerJobs[id] = nil } }
     }
 
     // On the thread:
@@ -99,7 +102,9 @@ final class PostgresLoop: @unchecked Sendable {
             }
             for job in due { job() }
             let now = ContinuousClock.now
-            while let first = timers.first, first.due <= now { timers.removeFirst().job() }
+            let over = timers.prefix { $0.due <= now }.map(\.id)
+            timers.removeFirst(over.count)
+            for id in over { timerJobs.removeValue(forKey: id)?() }
         }
     }
 

@@ -79,7 +79,13 @@ struct Cluster: Sendable {
                 "-D", draft, "-U", Self.userName, "--pwfile", passwordFile, "-A", "scram-sha-256", "--data-checksums", "-E", "UTF8",
                 "--locale", "C.UTF-8",
             ] + (isDurable ? [] : ["--no-sync"]), directory: draft, output: output.descriptor, as: folder.user)
-        guard await process.ended() == 0 else {
+        let status = await withTaskCancellationHandler {
+            await process.ended()
+        } onCancel: {
+            process.signal(SIGTERM)
+        }
+        try Task.checkCancellation()
+        guard status == 0 else {
             throw AppError(.unavailable, "initdb could not create the embedded database in \(draft): \(output.tail())")
         }
         guard rename(draft, folder.data) == 0 else { throw ClusterFolder.failure("cannot create", folder.data) }

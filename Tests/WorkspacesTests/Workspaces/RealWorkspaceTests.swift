@@ -74,6 +74,7 @@ struct RealWorkspaceTests {
                 times.append(clock.now - began)
                 if number == 0 {
                     let output = try await server.service.exec(principal, made.id, command: "echo from $PWD; id -u; exit 3")
+                    while try await server.service.get(principal, made.id).agent != .connected { await Task.yield() }
                     #expect(output.status.state == .exited(3))
                     #expect(text(output) == "from /home/work\n1000\n")
                 }
