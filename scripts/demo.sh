@@ -9,7 +9,7 @@ url=http://127.0.0.1:$port
 data=${DATA:-$PWD/data/demo}
 work=$(mktemp -d /tmp/slipway-demo.XXXXXX)
 export SLIPWAY_CONFIG_DIR=$work/config SLIPWAY_URL=$url
-unset SLIPWAY_TOKEN
+unset SLIPWAY_TOKEN SLIPWAY_BIN
 server=""
 step() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
 stop() { [ -n "$server" ] && kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null; rm -rf "$work"; }

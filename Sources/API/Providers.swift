@@ -14,11 +14,10 @@ public struct AIProvider: Codable, Sendable, Equatable {
     public var allowPrivate: Bool
     public var keyHints: [String]
     public var scripted: Bool
-    public var createdAt: Date
 
     public init(
         id: String, name: String, displayName: String, type: String, baseURL: String, enabled: Bool, allowPrivate: Bool,
-        keyHints: [String], scripted: Bool, createdAt: Date
+        keyHints: [String], scripted: Bool
     ) {
         self.id = id
         self.name = name
@@ -29,7 +28,6 @@ public struct AIProvider: Codable, Sendable, Equatable {
         self.allowPrivate = allowPrivate
         self.keyHints = keyHints
         self.scripted = scripted
-        self.createdAt = createdAt
     }
 }
 
@@ -150,15 +148,13 @@ public struct ModelPolicy: Codable, Sendable, Equatable {
     public var models: [String]
     public var roles: [String]
     public var userIDs: [String]
-    public var createdAt: Date
 
-    public init(id: String, name: String, models: [String], roles: [String], userIDs: [String], createdAt: Date) {
+    public init(id: String, name: String, models: [String], roles: [String], userIDs: [String]) {
         self.id = id
         self.name = name
         self.models = models
         self.roles = roles
         self.userIDs = userIDs
-        self.createdAt = createdAt
     }
 }
 

@@ -14,11 +14,11 @@ import Testing
         let lifecycle = Lifecycle(plan: .slipway(drainDelay: .zero, grace: .seconds(1)), logger: .silent)
         let configuration = Configuration(dataDirectory: try ServerProcess.temporaryDirectory())
         let replica = try await Replica.register(pool, internalURL: "http://127.0.0.1", host: "test", logger: .silent)
-        let services = try await Services.start(
-            configuration: configuration, pool: pool, ring: try KeyRing(text: KeyRing.generatedText(id: "k")), replica: replica,
-            readiness: Readiness(), lifecycle: lifecycle, logger: .silent)
+        let services = try await Startup(configuration: configuration, lifecycle: lifecycle, logger: .silent).startServices(
+            .init(pool: pool), ring: try KeyRing(text: KeyRing.generatedText(id: "k")), replica: replica, host: "test",
+            readiness: Readiness())
         let table = RouteTable(router: Router(context: SlipwayContext.self), authenticator: services.authenticator)
-        services.register(on: table)
+        try services.register(on: table)
         await lifecycle.close()
         await pool.close()
         return table.entries

@@ -11,23 +11,28 @@ struct Startup: Sendable {
     let lifecycle: Lifecycle
     let logger: Logger
 
+    /// The open database of this server.
+    struct Database: Sendable {
+        var pool: PostgresPool
+    }
+
     func run() async throws {
         let begin = ContinuousClock.now
         try prepareDataDirectory()
         let readiness = Readiness()
-        let pool = try await openDatabase()
+        let database = try await openDatabase()
+        let pool = database.pool
         let ring = try KeyRingSource.load(configuration)
         try await KeyRingSource.check(ring, pool)
 
+        let host = try HostID.load(configuration.dataDirectory)
         let replica = try await Replica.register(
-            pool, internalURL: configuration.effectiveAccessURL, host: try HostID.load(configuration.dataDirectory), logger: logger)
+            pool, internalURL: configuration.effectiveAccessURL, host: host, logger: logger)
         lifecycle.run(.heartbeat, stop: { await replica.leave() }) { await replica.run() }
         readiness.require { replica.silence > .seconds(5) ? "the database does not answer" : nil }
 
-        let services = try await Services.start(
-            configuration: configuration, pool: pool, ring: ring, replica: replica, readiness: readiness, lifecycle: lifecycle,
-            logger: logger)
-        let router = services.router()
+        let services = try await startServices(database, ring: ring, replica: replica, host: host, readiness: readiness)
+        let router = try services.router()
 
         try Task.checkCancellation()
         let listener = try Listener(configuration: configuration, router: router, logger: logger)
@@ -55,7 +60,7 @@ struct Startup: Sendable {
         }
     }
 
-    private func openDatabase() async throws -> PostgresPool {
+    private func openDatabase() async throws -> Database {
         var url = configuration.postgresURL
         if url == nil {
             let cluster = try await EmbeddedPostgres.start(dataDirectory: configuration.dataDirectory + "/postgres", logger: logger)
@@ -72,7 +77,7 @@ struct Startup: Sendable {
         } catch let error as PostgresError {
             throw AppError(.unavailable, "The database cannot be used: \(error.message).", field: "postgres-url", cause: error)
         }
-        return pool
+        return Database(pool: pool)
     }
 
     private func announce(port: Int, users: UserService, took: Duration) async throws {

@@ -26,8 +26,8 @@ package struct Configuration: Sendable, Equatable {
     /// Where the sandbox's tools lie; nil: `../libexec` beside this binary.
     package var libexec: String?
     package var demoModel = false
-    /// Upstream hosts that may be loopback or private addresses, e.g. a model server in the same network.
-    package var allowedPrivateHosts: [String] = []
+    /// The model of tasks that name none.
+    package var defaultModel: String?
     /// Whether LISTEN/NOTIFY shortens polling; every consumer works without it.
     package var notifications = true
 

@@ -104,10 +104,9 @@ struct ConfigurationOption: Sendable {
             into.libexec = value
             return value.isEmpty ? "a directory" : nil
         },
-        .init(name: "allowed-private-hosts", placeholder: "HOST,…", help: "Model hosts that may have private addresses.") {
-            value, into in
-            into.allowedPrivateHosts = value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces).lowercased() }
-            return nil
+        .init(name: "default-model", placeholder: "MODEL", help: "The model of tasks that name none.") { value, into in
+            into.defaultModel = value
+            return value.isEmpty ? "a model, for example claude-sonnet-4-5" : nil
         },
         .init(
             name: "notifications", placeholder: "on|off", help: "LISTEN/NOTIFY between replicas; off: polling alone (default on)."

@@ -6,7 +6,7 @@ import Logging
 
 /// Around every request: its id, the client's address, errors as JSON, one log line, the metrics, headers for browsers.
 package struct RequestMiddleware: RouterMiddleware {
-    let metrics: Metrics
+    let meters: RequestMeters
     let trustedProxies: [AddressRange]
     let logger: Logger
 
@@ -20,7 +20,7 @@ package struct RequestMiddleware: RouterMiddleware {
             context.clientAddress = clientAddress(request, peer: context.clientAddress)
         }
         let begin = ContinuousClock.now
-        metrics.requestsInFlight.add(1)
+        meters.inFlight.add(1)
         var response: Response
         do {
             let inner = context
@@ -30,10 +30,10 @@ package struct RequestMiddleware: RouterMiddleware {
             context.note(error)
             response = .error(error, requestID: context.requestID)
         }
-        metrics.requestsInFlight.add(-1)
+        meters.inFlight.add(-1)
         let duration = begin.duration(to: .now)
         let route = context.endpointPath ?? "-"
-        metrics.observe(method: request.method.rawValue, route: route, status: response.status.code, duration)
+        meters.answered(method: request.method.rawValue, route: route, status: response.status.code, in: duration)
         response.headers[.xRequestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
         response.headers[.xFrameOptions] = "DENY"

@@ -1,0 +1,141 @@
+import AgentLoop
+import Core
+import DemoModel
+import Foundation
+import Gateway
+import HTTPTransport
+import Logging
+import NIOConcurrencyHelpers
+import Postgres
+import Provisioning
+import ServiceLifecycle
+import Workspaces
+
+extension Startup {
+    /// Starts everything between the database and the listener, each part with the way it is closed.
+    func startServices(_ database: Database, ring: KeyRing, replica: Replica, host: String, readiness: Readiness) async throws
+        -> Services
+    {
+        let pool = database.pool
+        let metrics = Metrics()
+        let goingAway = GoingAway()
+        lifecycle.started(.eventStreams) { goingAway.set() }
+
+        let snapshot = CredentialSnapshot(pool: pool, logger: logger)
+        try await snapshot.load()
+        lifecycle.run(.settings) { await snapshot.run() }
+        let passwords = Passwords()
+        lifecycle.started(.settings) { await passwords.close() }
+        let users = UserService(pool: pool, passwords: passwords, logger: logger)
+        let authenticator = Authenticator(
+            snapshot: snapshot, users: users,
+            cookie: SessionCookie(isSecure: configuration.effectiveAccessURL.hasPrefix("https:")),
+            accessURL: configuration.effectiveAccessURL)
+        let notifications = startNotifications(database)
+        try Task.checkCancellation()
+        let gateway = try await startGateway(pool, ring: ring, replica: replica, metrics: metrics)
+        try Task.checkCancellation()
+        let workspaces = try await startWorkspaces(pool, replica: replica, host: host, notifications)
+        try Task.checkCancellation()
+        let tasks = try startLoop(pool, replica: replica, gateway: gateway, workspaces: workspaces, notifications)
+        return Services(
+            configuration: configuration, readiness: readiness, goingAway: goingAway, metrics: metrics, users: users,
+            tokens: TokenService(pool: pool), files: FileStore(pool: pool), authenticator: authenticator, gateway: gateway,
+            tasks: tasks,
+            interceptions: InterceptionDesk(gateway: gateway, users: users), audit: AuditDesk(gateway: gateway),
+            workspaces: WorkspaceDesk(workspaces: workspaces), logger: logger)
+    }
+
+    private func startNotifications(_ database: Database) -> PostgresListener? {
+        guard configuration.notifications else { return nil }
+        let listener = PostgresListener(configuration: database.pool.configuration, logger: logger)
+        lifecycle.run(.reconcilers, stop: { listener.close() }) { try await listener.run() }
+        return listener
+    }
+
+    private func startGateway(_ pool: PostgresPool, ring: KeyRing, replica: Replica, metrics: Metrics) async throws -> Gateway {
+        let transport = HTTPTransport(logger: logger)
+        lifecycle.started(.transport) { await transport.shutdown() }
+        var providers = try EnvironmentProviders.read(ProcessInfo.processInfo.environment, organization: .default)
+        if configuration.demoModel {
+            providers += EnvironmentProviders.demo(baseURL: try await startDemoModel(), organization: .default)
+        }
+        let gateway = Gateway(
+            GatewayConfiguration(
+                pool: pool, transport: transport, keys: ring, replica: replica.id, prices: try PriceBook.load(),
+                fixedProviders: providers,
+                metrics: metrics, logger: logger))
+        try await gateway.start()
+        let grace = configuration.grace
+        lifecycle.run(.gateway, stop: { await gateway.drain(grace: grace) }) { try await gateway.run() }
+        return gateway
+    }
+
+    /// The scripted model, in this process, on a port of its own.
+    private func startDemoModel() async throws -> String {
+        let (urls, ready) = AsyncStream<String>.makeStream()
+        let demo = try DemoModelServer(listen: "127.0.0.1:0", logger: logger) { url in
+            ready.yield(url)
+            ready.finish()
+        }
+        let group = ServiceGroup(services: [demo], logger: logger)
+        lifecycle.run(.demoModel, stop: { await group.triggerGracefulShutdown() }) {
+            defer { ready.finish() }
+            try await group.run()
+        }
+        for await url in urls {
+            logger.notice(
+                "A scripted model answers as provider 'demo': it replays scripts and is no AI.", metadata: ["url": "\(url)"])
+            return url
+        }
+        throw AppError(.unavailable, "The scripted model could not be started.")
+    }
+
+    private func startWorkspaces(
+        _ pool: PostgresPool, replica: Replica, host: String, _ notifications: PostgresListener?
+    ) async throws -> WorkspaceService {
+        let base = configuration.dataDirectory + "/sandboxes"
+        let sandboxes = SandboxConfiguration(base: base, libexec: configuration.libexec ?? Self.usualLibexec)
+        try FileManager.default.createDirectory(
+            atPath: sandboxes.socketDirectory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
+        let provisioner = ProvisionerClient(.init(executable: Self.executable, configuration: sandboxes), logger: logger)
+        lifecycle.started(.provisioners, hurry: { provisioner.close() }) { provisioner.close() }
+        let stack = WorkspaceStack(
+            pool: pool, host: host, replica: replica.id, provisioner: provisioner,
+            socketPath: "\(sandboxes.socketDirectory)/\(getpid()).sock", space: DiskSpace(path: base), notifications: notifications,
+            logger: logger)
+        try await stack.listener.start()
+        lifecycle.started(.agentSessions) { await stack.listener.close() }
+        lifecycle.run(.provisioners) { try await stack.worker.run() }
+        lifecycle.run(.reconcilers) { try await stack.reconciler.run() }
+        lifecycle.run(.reconcilers) { await stack.presence.run() }
+        return stack.service
+    }
+
+    private func startLoop(
+        _ pool: PostgresPool, replica: Replica, gateway: Gateway, workspaces: WorkspaceService, _ notifications: PostgresListener?
+    ) throws -> TaskService {
+        let bus = TaskBus(pool: pool, listener: notifications, logger: logger)
+        lifecycle.run(.reconcilers) { await bus.run() }
+        let previews = PreviewHub()
+        let files = TaskFiles(pool)
+        let environment = LoopEnvironment(
+            store: StepStore(pool), files: files, model: GatewayModelClient(gateway: gateway, ledger: LedgerLookup(pool: pool)),
+            workspaces: TaskWorkspaces(workspaces: workspaces), prompts: try PromptSet(), bus: bus, previews: previews,
+            logger: logger)
+        let worker = TaskWorker(replica: replica.id, leases: LeaseStore(pool), environment: environment)
+        let grace = configuration.grace
+        lifecycle.run(.taskWorker, stop: { await worker.drain(grace: grace) }) { try await worker.run() }
+        return TaskService(store: TaskStore(pool), files: files, bus: bus, previews: previews)
+    }
+
+    /// This program, also after its file was replaced.
+    private static let executable: String = {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+    }()
+
+    private static var usualLibexec: String {
+        let folder = URL(fileURLWithPath: executable).deletingLastPathComponent()
+        return folder.appendingPathComponent("../libexec").standardizedFileURL.path
+    }
+}

@@ -1,0 +1,57 @@
+import API
+import Core
+import Hummingbird
+
+/// `/api/v2/ai-gateway/interceptions`, `…/sessions` and `…/usage`.
+struct InterceptionRoutes: Sendable {
+    let desk: InterceptionDesk
+
+    func register(on table: RouteTable) {
+        table.on(.get, APIPaths.interceptions, .readInterceptions, list)
+        table.on(.get, APIPaths.interceptions + "/{interception}", .readInterceptions, get)
+        table.on(.get, APIPaths.sessions, .readInterceptions, sessions)
+        table.on(.get, APIPaths.sessions + "/{session}", .readInterceptions, session)
+        table.on(.get, APIPaths.usage, .readInterceptions, usage)
+    }
+
+    @Sendable func list(_ call: Call) async throws -> Response {
+        try .json(try await desk.list(call.principal, try .init(call.incoming), try call.incoming.page()))
+    }
+
+    @Sendable func get(_ call: Call) async throws -> Response {
+        try .json(try await desk.get(call.principal, try call.incoming.id("interception")))
+    }
+
+    @Sendable func sessions(_ call: Call) async throws -> Response {
+        try .json(try await desk.sessions(call.principal, try .init(call.incoming), try call.incoming.page()))
+    }
+
+    /// The calls of one session, newest first.
+    @Sendable func session(_ call: Call) async throws -> Response {
+        var query = try InterceptionDesk.Query(call.incoming)
+        query.session = try call.incoming.path("session")
+        return try .json(try await desk.list(call.principal, query, try call.incoming.page()))
+    }
+
+    /// `user=all` for everybody's, `period=2026-11`; default: one's own of this month.
+    @Sendable func usage(_ call: Call) async throws -> Response {
+        try .json(
+            try await desk.usage(
+                call.principal, period: call.incoming.query("period"), everyones: call.incoming.query("user") == "all"))
+    }
+}
+
+extension InterceptionDesk.Query {
+    init(_ incoming: Incoming) throws {
+        self.init()
+        initiator = incoming.query("initiator")
+        provider = incoming.query("provider")
+        providerName = incoming.query("provider_name")
+        model = incoming.query("model")
+        client = incoming.query("client")
+        session = incoming.query("session_id")
+        task = incoming.query("task_id")
+        startedAfter = try incoming.queryDate("started_after")
+        startedBefore = try incoming.queryDate("started_before")
+    }
+}

@@ -1,0 +1,147 @@
+import API
+import Core
+import Foundation
+import Gateway
+import HTTPTypes
+import Hummingbird
+import ModelAPI
+
+/// `/api/v2/ai/providers`, `/api/v2/ai/models`, `/api/v2/ai/model-policies`.
+struct ProviderRoutes: Sendable {
+    let gateway: Gateway
+    let users: UserService
+
+    func register(on table: RouteTable) {
+        table.on(.get, APIPaths.providers, .readProviders, list)
+        table.on(.post, APIPaths.providers, .changeProviders, create)
+        table.on(.patch, APIPaths.providers + "/{provider}", .changeProviders, update)
+        table.on(.delete, APIPaths.providers + "/{provider}", .changeProviders, delete)
+        table.on(.get, APIPaths.models, .readModels, models)
+        table.on(.post, APIPaths.models, .changeModelPolicies, setPrice)
+        table.on(.get, APIPaths.modelPolicies, .readModels, policies)
+        table.on(.post, APIPaths.modelPolicies, .changeModelPolicies, putPolicy)
+        table.on(.delete, APIPaths.modelPolicies + "/{policy}", .changeModelPolicies, deletePolicy)
+    }
+
+    // MARK: Providers
+
+    @Sendable func list(_ call: Call) async throws -> Response {
+        try .json(AIProviderList(providers: try gateway.providers.list(call.principal).map(\.shown)))
+    }
+
+    @Sendable func create(_ call: Call) async throws -> Response {
+        let wanted = try await call.incoming.json(CreateAIProviderRequest.self)
+        guard let type = ProviderType(rawValue: wanted.type) else { throw Self.unknownType(wanted.type) }
+        let provider = try await gateway.providers.create(
+            call.principal, name: wanted.name, type: type,
+            .init(
+                displayName: wanted.displayName, baseURL: wanted.baseURL, keys: wanted.apiKey.map { [Secret($0)] },
+                allowsPrivateAddresses: wanted.allowPrivate))
+        return try .json(provider.shown, status: .created)
+    }
+
+    @Sendable func update(_ call: Call) async throws -> Response {
+        let wanted = try await call.incoming.json(UpdateAIProviderRequest.self)
+        let provider = try await gateway.providers.update(
+            call.principal, name: try call.incoming.path("provider"),
+            .init(
+                displayName: wanted.displayName, baseURL: wanted.baseURL, keys: wanted.apiKey.map { [Secret($0)] },
+                isEnabled: wanted.enabled, allowsPrivateAddresses: wanted.allowPrivate))
+        return try .json(provider.shown)
+    }
+
+    @Sendable func delete(_ call: Call) async throws -> Response {
+        try await gateway.providers.delete(call.principal, name: try call.incoming.path("provider"))
+        return .noContent
+    }
+
+    private static func unknownType(_ type: String) -> AppError {
+        AppError(
+            .badRequest,
+            "'\(type.prefix(40))' is no type of provider; there are \(ProviderType.allCases.map(\.rawValue).joined(separator: ", ")).",
+            field: "type")
+    }
+
+    // MARK: Models
+
+    /// Those that can be called: priced, and of an enabled provider.
+    @Sendable func models(_ call: Call) async throws -> Response {
+        let providers = try gateway.providers.list(call.principal).filter(\.isEnabled)
+        let prices = try gateway.prices.list(call.principal)
+        let models = providers.flatMap { provider in
+            prices.filter { $0.price.providerType == provider.type && provider.serves($0.price.model) }.map { entry in
+                AIModel(
+                    provider: provider.name, model: entry.price.model, type: provider.type.rawValue,
+                    inputPerMillion: entry.price.standard.input.value, outputPerMillion: entry.price.standard.output.value,
+                    cacheReadPerMillion: entry.price.standard.cacheRead.value,
+                    cacheWritePerMillion: entry.price.standard.cacheWrite5m.value, source: entry.isCustom ? "custom" : "book")
+            }
+        }
+        return try .json(AIModelList(models: models))
+    }
+
+    @Sendable func setPrice(_ call: Call) async throws -> Response {
+        let wanted = try await call.incoming.json(SetModelPriceRequest.self)
+        guard let type = ProviderType(rawValue: wanted.type) else { throw Self.unknownType(wanted.type) }
+        try await gateway.prices.set(call.principal, .init(type: type, model: wanted.model, prices: wanted.classes))
+        return .noContent
+    }
+
+    // MARK: Policies
+
+    @Sendable func policies(_ call: Call) async throws -> Response {
+        try .json(ModelPolicyList(policies: try gateway.policies.list(call.principal).map(\.shown)))
+    }
+
+    @Sendable func putPolicy(_ call: Call) async throws -> Response {
+        let wanted = try await call.incoming.json(CreateModelPolicyRequest.self)
+        var members: Set<UserID> = []
+        for reference in wanted.users ?? [] { members.insert(try await users.get(call.principal, reference).id) }
+        let roles = try (wanted.roles ?? []).map { name in
+            guard let role = Role(rawValue: name) else {
+                throw AppError(.badRequest, "'\(name.prefix(40))' is no role.", field: "roles")
+            }
+            return role
+        }
+        try await gateway.policies.put(
+            call.principal, name: wanted.name, models: wanted.models, roles: Set(roles), users: members)
+        guard let policy = try gateway.policies.list(call.principal).first(where: { $0.name == wanted.name }) else {
+            throw AppError(.conflict, "The policy '\(wanted.name)' was removed again meanwhile.")
+        }
+        return try .json(policy.shown, status: .created)
+    }
+
+    @Sendable func deletePolicy(_ call: Call) async throws -> Response {
+        try await gateway.policies.delete(call.principal, name: try call.incoming.path("policy"))
+        return .noContent
+    }
+}
+
+extension SetModelPriceRequest {
+    fileprivate var classes: PriceClasses {
+        PriceClasses(
+            input: .init(inputPerMillion), cacheRead: .init(cacheReadPerMillion ?? inputPerMillion),
+            cacheWrite5m: .init(cacheWritePerMillion ?? inputPerMillion),
+            cacheWrite1h: .init(cacheWritePerMillion ?? inputPerMillion),
+            output: .init(outputPerMillion))
+    }
+}
+
+extension Provider {
+    fileprivate var shown: AIProvider {
+        AIProvider(
+            id: id.description, name: name, displayName: displayName, type: type.rawValue, baseURL: baseURL, enabled: isEnabled,
+            allowPrivate: allowsPrivateAddresses, keyHints: keys.map(\.hint), scripted: origin == .demo)
+    }
+
+    /// The scripted models are served by the scripted provider alone, and it serves nothing else.
+    fileprivate func serves(_ model: String) -> Bool { model.hasPrefix("demo-") == (origin == .demo) }
+}
+
+extension StoredPolicy {
+    fileprivate var shown: API.ModelPolicy {
+        API.ModelPolicy(
+            id: id.uuidString.lowercased(), name: name, models: models, roles: roles.sorted().map(\.rawValue),
+            userIDs: users.map(\.description).sorted())
+    }
+}
