@@ -55,10 +55,11 @@ static _Noreturn void become_sandbox(const struct start *start, const struct pla
     setsid();
     umask(022);
     uint32_t obtained = cgroup_enter(start->number, &start->limits);
+    // The number of processes is counted in each user namespace; set outside, it would count all that this user runs on the host.
+    if (!options.root) enter_own_user_namespace();
     process_limits(&start->limits, obtained);
     int status = openat(place->state, "status.json", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), users = -1;
     if (status < 0) fail("status.json");
-    if (!options.root) enter_own_user_namespace();
     obtained |= mounts_make(place);
     if (options.root) {
         uid_t agent = agent_uid(start->number);

@@ -57,6 +57,25 @@ struct LimitTests {
     }
 
     @Test(arguments: Mode.possible)
+    func `one workspace's fork bomb is not another's`(mode: Mode) async throws {
+        try await TestHost.with(mode) { host in
+            let server = try StandInServer(host.configuration)
+            defer { server.close() }
+            _ = try await host.sandbox.start(TestHost.spec())
+            let crowded = try server.accept()
+            let crowd =
+                "import os, signal\ntry:\n  while True:\n    if os.fork() == 0: signal.pause()\nexcept OSError: print('full', flush=True)\nsignal.pause()"
+            #expect(try crowded.start(["/usr/bin/python3", "-c", crowd], id: "crowd").error == 0)
+            while try crowded.status("crowd").total == 0 { _ = try crowded.receive() }
+
+            _ = try await host.sandbox.start(TestHost.spec())
+            let other = try server.accept()
+            let done = try other.shell("for i in $(seq 200); do sleep 1000 & done 2>&1; jobs -r | wc -l; kill $(jobs -p)")
+            #expect(done.output == "200\n")
+        }
+    }
+
+    @Test(arguments: Mode.possible)
     func `usage is measured and too much on disk ends the sandbox with the reason`(mode: Mode) async throws {
         try await TestHost.with(mode) { host in
             let server = try StandInServer(host.configuration)

@@ -79,6 +79,31 @@ struct ProvisionerTests {
         await expectError(.unavailable, "shutting down") { _ = try await client.probe() }
     }
 
+    /// The daemon is nobody by then, and the data directory somebody's home.
+    @Test(.enabled(if: canRun && geteuid() == 0))
+    func `a data directory that only root can reach serves as well`() async throws {
+        let parent = try TestHost.makeDirectory("private")
+        chmod(parent, 0o700)
+        defer { try? FileManager.default.removeItem(atPath: parent) }
+        var configuration = try TestHost.configuration(.root)
+        try FileManager.default.removeItem(atPath: configuration.base)
+        configuration.base = "\(parent)/data/sandboxes"
+        let client = ProvisionerClient(.init(executable: Self.server, configuration: configuration), logger: TestHost.logger)
+        let spec = TestHost.spec()
+        let record = try await client.start(spec)
+        let server = try StandInServer(configuration)
+        #expect(try server.accept().shell("echo here").output == "here\n")
+        server.close()
+        try await client.stop(record)
+        try await client.delete(workspace: spec.workspace, number: spec.number)
+        client.close()
+
+        configuration.freeSpaceFloor = 1 << 60
+        let full = ProvisionerClient(.init(executable: Self.server, configuration: configuration), logger: TestHost.logger)
+        await expectError(.unavailable, "free where workspaces live") { _ = try await full.start(spec) }
+        full.close()
+    }
+
     @Test func `messages survive the pipe and a frame that is none ends it`() async throws {
         var ends: [Int32] = [-1, -1]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)

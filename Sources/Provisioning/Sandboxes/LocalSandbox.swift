@@ -11,6 +11,8 @@ package final class LocalSandbox: Sendable {
     package let configuration: SandboxConfiguration
     let launcher: Launcher
     let logger: Logger
+    /// BASE, opened while there was the right to: the provisioner gives root up afterwards.
+    private let base: Int32
     private let deaths = DeathWatch()
     private let living = NIOLockedValueBox<[HostProcess: Living]>([:])
 
@@ -40,10 +42,13 @@ package final class LocalSandbox: Sendable {
     }
 
     private init(configuration: SandboxConfiguration, launcher: Launcher, logger: Logger) {
+        base = Glibc.open(configuration.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         self.configuration = configuration
         self.launcher = launcher
         self.logger = logger
     }
+
+    deinit { Glibc.close(base) }
 
     /// Ends the launcher; sandboxes run on.
     package func close() { launcher.close() }
@@ -80,7 +85,10 @@ package final class LocalSandbox: Sendable {
     /// - Throws: `unavailable` with both numbers when less than the floor is free.
     package func checkFreeSpace() throws {
         var info = statvfs()
-        guard statvfs(configuration.base, &info) == 0 else { return }
+        guard fstatvfs(base, &info) == 0 else {
+            throw AppError(
+                .unavailable, "The free space where workspaces live cannot be told.", detail: String(cString: strerror(errno)))
+        }
         let free = UInt64(info.f_bavail) * UInt64(info.f_frsize)
         guard free < configuration.freeSpaceFloor else { return }
         throw AppError(

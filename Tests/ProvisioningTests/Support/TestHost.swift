@@ -31,17 +31,22 @@ struct TestHost: Sendable {
         .deletingLastPathComponent().deletingLastPathComponent().path
     static func resource(_ name: String) -> String { "\(repository)/Tests/ProvisioningTests/Resources/\(name)" }
 
-    /// Launcher, keeper, zone and filter as the product builds them, with the stand-in for the agent; made once per test run.
+    /// Launcher, keeper, zone and filter as the product builds them, with the stand-in for the agent. Kept for the next run.
     private static let programs = Result<String, any Error> {
-        let directory = try makeDirectory("libexec")
-        try run("\(repository)/scripts/build-tools.sh", directory)
+        var repository = stat()
+        guard stat(Self.repository, &repository) == 0 else { throw AppError(.internal, "There is no \(Self.repository).") }
+        let directory = "/tmp/sw-libexec-\(geteuid())-\(repository.st_ino)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try run("\(Self.repository)/scripts/build-tools.sh", directory)
         try run("/usr/bin/cc", "-O2", "-static", resource("stand-in-agent.c"), "-o", "\(directory)/sandbox/agent")
         return directory
     }
 
     /// The same, with a launcher that gives root up before it starts.
     private static let unprivilegedPrograms = Result<String, any Error> {
-        let directory = try makeDirectory("libexec-user")
+        let directory = "\(try programs.get())-user"
+        try? FileManager.default.removeItem(atPath: directory)
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         try FileManager.default.createSymbolicLink(
             atPath: "\(directory)/sandbox", withDestinationPath: "\(try programs.get())/sandbox")
         let script = """
