@@ -1,5 +1,6 @@
 import Core
 import Logging
+import NIOConcurrencyHelpers
 import Postgres
 import Provisioning
 import ServiceLifecycle
@@ -12,6 +13,8 @@ package final class WorkspaceReconciler: Service {
     private let sessions: AgentSessions
     private let changes: WorkspaceChanges
     private let logger: Logger
+    /// Sandboxes whose death the provisioner will tell: each is adopted once.
+    private let adopted = NIOLockedValueBox<Set<String>>([])
 
     package init(
         pool: PostgresPool, host: String, provisioner: any Provisioner, sessions: AgentSessions, changes: WorkspaceChanges,
@@ -30,18 +33,21 @@ package final class WorkspaceReconciler: Service {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.watchDeaths() }
                 group.addTask {
-                    repeat { await self.reconcile() } while (try? await Task.sleep(for: .seconds(30))) != nil
+                    await self.reconcile()
+                    while (try? await Task.sleep(for: .seconds(30))) != nil { await self.reconcile(looksForStrays: false) }
                 }
             }
         }
     }
 
     /// One look at everything on this machine. At the server's start it adopts the sandboxes of the server before it.
-    package func reconcile() async {
+    ///
+    /// - Parameter looksForStrays: also in the places of stopped workspaces, which only a server that was killed leaves sandboxes in.
+    package func reconcile(looksForStrays: Bool = true) async {
         do {
             for workspace in try await store.here() {
                 if Task.isCancelled { return }
-                do { try await reconcile(workspace) } catch {
+                do { try await reconcile(workspace, looksForStrays) } catch {
                     logger.warning(
                         "a workspace's sandbox cannot be looked at",
                         metadata: ["workspace": "\(workspace.id)", "error": "\(error)"])
@@ -52,13 +58,13 @@ package final class WorkspaceReconciler: Service {
         }
     }
 
-    private func reconcile(_ workspace: Workspace) async throws {
+    private func reconcile(_ workspace: Workspace, _ looksForStrays: Bool) async throws {
         // A build that is under way will say itself how it went.
         guard workspace.lifecycle.build.job.isOver else { return }
         switch workspace.status {
         case .running:
             guard let record = workspace.sandbox else { return }
-            if try await provisioner.adopt(record, limits: workspace.limits) { return }
+            if try await lives(record, workspace) { return }
             let hasRestarted = record.bootID != HostBoot.id()
             try await ended(
                 workspace.id, sandbox: record.sandboxID, hasRestarted ? .hostRestarted : .ended,
@@ -66,6 +72,7 @@ package final class WorkspaceReconciler: Service {
                     ? "The machine was restarted. Start the workspace again; its files are there."
                     : "The workspace's sandbox ended while the server was away.")
         case .stopped, .failed:
+            guard looksForStrays || workspace.lifecycle.build.job == .failed else { return }
             // A start that failed half-way may have left one; nobody has its token.
             guard let place = workspace.place, let record = try await provisioner.status(workspace: workspace.id, number: place)
             else { return }
@@ -76,6 +83,15 @@ package final class WorkspaceReconciler: Service {
             try await provisioner.stop(record)
         case .pending, .starting, .stopping, .deleting, .deleted, .unreachable: return
         }
+    }
+
+    private func lives(_ record: SandboxRecord, _ workspace: Workspace) async throws -> Bool {
+        if adopted.withLockedValue({ $0.contains(record.sandboxID) }) {
+            return try await provisioner.status(workspace: record.workspace, number: record.number)?.sandboxID == record.sandboxID
+        }
+        guard try await provisioner.adopt(record, limits: workspace.limits) else { return false }
+        adopted.withLockedValue { _ = $0.insert(record.sandboxID) }
+        return true
     }
 
     private func watchDeaths() async {
@@ -102,6 +118,7 @@ package final class WorkspaceReconciler: Service {
     }
 
     private func ended(_ workspace: WorkspaceID, sandbox: String, _ end: SandboxEnd, _ message: String) async throws {
+        adopted.withLockedValue { _ = $0.remove(sandbox) }
         guard try await store.markEnded(workspace, sandbox: sandbox, end, message) else { return }
         if end != .stopped { logger.notice("a sandbox ended", metadata: ["workspace": "\(workspace)", "reason": "\(message)"]) }
         if sessions.present(workspace)?.sandbox == sandbox { sessions.disconnect(workspace) }

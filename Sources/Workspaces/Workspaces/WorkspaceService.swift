@@ -208,7 +208,8 @@ package final class WorkspaceService: Sendable {
             }
             do {
                 let agent = try await waitReady(principal, workspace.id, within: patience)
-                return (try await get(principal, workspace.id), agent)
+                // The agent may be faster than the build: work begins when its sandbox is on record, for then nobody replaces it.
+                return (try await settled(principal, workspace.id, within: patience), agent)
             } catch let error as AppError where error.code == .conflict && attempt == 1 {
                 // It ended just now, or its first start failed: one start belongs to this call.
                 let now = try await get(principal, workspace.id)

@@ -67,7 +67,10 @@ final class ScriptedProvisioner: Provisioner {
         state.withLockedValue { $0.living[workspace] }
     }
     func adopt(_ record: SandboxRecord, limits: SandboxLimits) async throws -> Bool {
-        state.withLockedValue { $0.living[record.workspace] == record }
+        state.withLockedValue { state in
+            state.log.append("adopt \(record.number)")
+            return state.living[record.workspace] == record
+        }
     }
     func usage(_ record: SandboxRecord) async throws -> SandboxUsage { throw AppError(.internal, "nobody measures here") }
 

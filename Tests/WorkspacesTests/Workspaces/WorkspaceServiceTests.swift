@@ -240,7 +240,7 @@ import TestSupport
             bench.provisioner.release()
             _ = try await stopped
             #expect(try await bench.until(made.id, .stopped).reason == nil)
-            #expect(bench.provisioner.state.withLockedValue { $0.log } == ["start 1", "stop 1"])
+            #expect(bench.provisioner.state.withLockedValue { $0.log.filter { $0 != "adopt 1" } } == ["start 1", "stop 1"])
         }
     }
 
@@ -292,6 +292,22 @@ import TestSupport
             let found = try await bench.service.get(bench.principal, ended.id)
             #expect(found.status == .stopped)
             #expect(found.reason == "The machine was restarted. Start the workspace again; its files are there.")
+        }
+    }
+
+    @Test func `a sandbox is adopted once, and found missing later`() async throws {
+        try await withBench { bench in
+            let made = try await bench.service.create(bench.principal, name: "one")
+            _ = try await bench.until(made.id, .running)
+            let reconciler = Bench.stack(bench.pool, bench.provisioner).reconciler
+            for _ in 0..<3 { await reconciler.reconcile(looksForStrays: false) }
+            #expect(try await bench.service.get(bench.principal, made.id).status == .running)
+            #expect(
+                bench.provisioner.state.withLockedValue { $0.log.filter { $0 == "adopt 1" }.count } <= 2,
+                "once here, once by the bench's own")
+            bench.provisioner.dieSilently(made.id)
+            await reconciler.reconcile(looksForStrays: false)
+            #expect(try await bench.service.get(bench.principal, made.id).status == .stopped)
         }
     }
 
