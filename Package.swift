@@ -151,7 +151,8 @@ let package = Package(
         .testTarget(
             name: "WorkspacesTests",
             dependencies: [
-                "Workspaces", "AgentProtocol", "AgentRuntime", "CAgent", "TestSupport", "slipway-agent", nio, nioPosix, log,
+                "Workspaces", "Provisioning", "AgentProtocol", "AgentRuntime", "CAgent", "TestSupport", "slipway-agent", nio,
+                nioPosix, log,
             ], swiftSettings: settings),
         .testTarget(
             name: "ServerTests",

@@ -20,6 +20,7 @@ forbid AgentLoop "Hummingbird|Gateway|Workspaces|Server|HTTPTransport|Provisioni
 forbid Workspaces "Hummingbird|Gateway|AgentLoop|Server|HTTPTransport|ModelAPI" "The three siblings never import each other."
 forbid Provisioning "Hummingbird|Postgres|Gateway|AgentLoop|Workspaces|Server" "Provisioning imports neither Postgres nor Gateway."
 forbid AgentProtocol "Foundation|Core|Postgres|Hummingbird" "The agent stays small: FoundationEssentials at the most."
+forbid AgentRuntime "Foundation|Core|Postgres|Hummingbird|Workspaces|Provisioning" "The agent stays small: FoundationEssentials at the most."
 forbid slipway-agent "Foundation|Core|Postgres|Hummingbird" "The agent stays small: FoundationEssentials at the most."
 forbid slipway "Postgres|CPostgres|Hummingbird|Gateway|AgentLoop|Workspaces|Server" "The client holds no server code and no libpq."
 forbid API "NIOCore|Hummingbird|Postgres" "API is plain values."

@@ -49,7 +49,8 @@ struct AgentConfiguration: Sendable, Equatable {
             }
             flags[name] = value
         }
-        guard let state = flags["--state"], let sockets = flags["--sockets"], let token = flags["--token"], let home = flags["--home"]
+        guard let state = flags["--state"], let sockets = flags["--sockets"], let token = flags["--token"],
+            let home = flags["--home"]
         else { throw Refusal(text: "--direct needs --state, --sockets, --token and --home.\n" + Self.usage) }
         (self.state, self.sockets, tokenFile, self.home) = (state, sockets, token, home)
         if let resolved = realpath("/proc/self/exe", nil) {

@@ -19,7 +19,9 @@ package struct AgentStatus: Codable, Sendable, Hashable {
         fences: [String: Int64], freeDiskBytes: Int64
     ) {
         (self.version, self.sandbox, self.start, self.startedAt) = (version, sandbox, start, startedAt)
-        (self.runningProcesses, self.knownCalls, self.fences, self.freeDiskBytes) = (runningProcesses, knownCalls, fences, freeDiskBytes)
+        (self.runningProcesses, self.knownCalls, self.fences, self.freeDiskBytes) = (
+            runningProcesses, knownCalls, fences, freeDiskBytes
+        )
     }
 }
 

@@ -12,21 +12,26 @@ package struct ProcessStart: Codable, Sendable, Hashable {
     package var environment: [String: String]
     /// What the command reads from its standard input, at most 1 MiB; nil is an empty input.
     package var stdin: Data?
+    /// The sandbox in which this call was first asked for, if the caller keeps that on record: in any other the call is `unknown`
+    /// unless its end is known. Without it the agent waits for its own disk before it begins, so that it remembers by itself.
+    package var sandbox: String?
 
     package init(
-        id: String, fence: Fence, command: [String], directory: String? = nil, environment: [String: String] = [:], stdin: Data? = nil
+        id: String, fence: Fence, command: [String], directory: String? = nil, environment: [String: String] = [:],
+        stdin: Data? = nil, sandbox: String? = nil
     ) {
         (self.id, self.fence, self.command) = (id, fence, command)
-        (self.directory, self.environment, self.stdin) = (directory, environment, stdin)
+        (self.directory, self.environment, self.stdin, self.sandbox) = (directory, environment, stdin, sandbox)
     }
 
     /// A line for bash.
     package init(
         id: String, fence: Fence, shell line: String, directory: String? = nil, environment: [String: String] = [:],
-        stdin: Data? = nil
+        stdin: Data? = nil, sandbox: String? = nil
     ) {
         self.init(
-            id: id, fence: fence, command: ["/bin/bash", "-c", line], directory: directory, environment: environment, stdin: stdin)
+            id: id, fence: fence, command: ["/bin/bash", "-c", line], directory: directory, environment: environment, stdin: stdin,
+            sandbox: sandbox)
     }
 }
 

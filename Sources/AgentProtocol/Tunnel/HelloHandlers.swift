@@ -105,7 +105,9 @@ final class HelloAcceptor: ChannelInboundHandler, RemovableChannelHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    private func answer(_ context: ChannelHandlerContext, _ hello: Hello, _ reply: HelloReply, _ then: (@Sendable (Tunnel) -> Void)?) {
+    private func answer(
+        _ context: ChannelHandlerContext, _ hello: Hello, _ reply: HelloReply, _ then: (@Sendable (Tunnel) -> Void)?
+    ) {
         timer?.cancel()
         guard context.channel.isActive else { return }
         guard reply.accepted, let then else { return refuse(context, reply) }

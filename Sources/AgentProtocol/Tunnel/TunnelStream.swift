@@ -57,8 +57,9 @@ package final class TunnelStream: Sendable {
         try await put(.data(.init(data: .byteBuffer(bytes), endStream: end)))
     }
 
-    /// Writes chunks with two of them in flight, then ends the stream.
-    package func write<Chunks: AsyncSequence>(contentsOf chunks: Chunks) async throws where Chunks.Element == ByteBuffer {
+    /// Writes chunks with two of them in flight, then ends the stream unless told otherwise.
+    package func write<Chunks: AsyncSequence>(contentsOf chunks: Chunks, end: Bool = true) async throws
+    where Chunks.Element == ByteBuffer {
         var previous: EventLoopFuture<Void>?
         try await withTaskCancellationHandler {
             for try await chunk in chunks {
@@ -71,7 +72,7 @@ package final class TunnelStream: Sendable {
         } onCancel: {
             reset()
         }
-        try await write(ByteBuffer(), end: true)
+        if end { try await write(ByteBuffer(), end: true) }
     }
 
     /// Gathers the body, or throws `TunnelError.bodyTooLarge`.

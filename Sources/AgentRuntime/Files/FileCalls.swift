@@ -14,11 +14,13 @@ struct FileCalls: Sendable {
         _ body: @Sendable (FileInfo, FilePieces) async throws -> Void
     ) async throws {
         try await workers.withWorker { link in
-            let info = try await pool.run {
+            // The answer and the beginning of the content in one go: a small file costs one change of threads, not three.
+            let (info, first) = try await pool.run {
                 try link.ask(WorkerRequest(operation: .read, path: path, offset: offset, limit: limit))
-                return try WireJSON.decode(FileInfo.self, from: link.expect(.result))
+                let info = try WireJSON.decode(FileInfo.self, from: link.expect(.result))
+                return (info, try FilePieces.receive(link, atMost: WorkerFrame.chunk))
             }
-            try await body(info, FilePieces(link: link, pool: pool, left: limit))
+            try await body(info, FilePieces(link: link, pool: pool, first: first, left: limit))
         }
     }
 
@@ -44,17 +46,21 @@ struct FileCalls: Sendable {
     ///
     /// The content waits beside its place until all of it is there; then the call is journaled, then the file is put in place.
     func write<Chunks: AsyncSequence & Sendable>(
-        _ path: String, call: String, fence: Fence, contents: Chunks
+        _ path: String, call: String, fence: Fence, sandbox: String?, contents: Chunks
     ) async throws -> FileWritten where Chunks.Element == ByteBuffer {
         let isTaken = NIOLockedValueBox(false)
         do {
-            guard CallID.isValid(call) else { throw AgentFailure(.badRequest, "call: expected 1 to 128 of A-Z a-z 0-9 . _ : @ / -") }
+            guard CallID.isValid(call) else {
+                throw AgentFailure(.badRequest, "call: expected 1 to 128 of A-Z a-z 0-9 . _ : @ / -")
+            }
             guard CallID.isValid(fence.scope) else { throw ProcessTable.badScope }
             return try await workers.withWorker { link in
                 isTaken.withLockedValue { $0 = true }
-                let digest = try await upload(path, contents, to: link)
+                let (digest, size) = try await upload(path, contents, to: link)
                 // Not structured: once journaled it is carried through, even if whoever asked goes away. Awaited here all the same.
-                return try await Task { try await self.place(link, call: call, fence: fence, digest: digest) }.value
+                return try await Task {
+                    try await self.place(link, call: call, fence: fence, digest: digest, size: size, sandbox: sandbox)
+                }.value
             }
         } catch {
             // A body that nobody reads would keep its sender from ever hearing the answer.
@@ -66,13 +72,15 @@ struct FileCalls: Sendable {
     /// Hands all of it to the worker, which then holds the prepared file. Takes the whole body even if the worker fails.
     private func upload<Chunks: AsyncSequence & Sendable>(
         _ path: String, _ contents: Chunks, to link: WorkerLink
-    ) async throws -> UInt64 where Chunks.Element == ByteBuffer {
+    ) async throws -> (digest: UInt64, size: Int64) where Chunks.Element == ByteBuffer {
         var digest = Digest()
         digest.add(path)
+        var size: Int64 = 0
         var failure: (any Error)?
         do { try await pool.run { try link.ask(WorkerRequest(operation: .write, path: path)) } } catch { failure = error }
         for try await chunk in contents where failure == nil {
             chunk.withUnsafeReadableBytes { digest.add($0) }
+            size += Int64(chunk.readableBytes)
             var rest = chunk
             do {
                 while let piece = rest.readSlice(length: min(rest.readableBytes, WorkerFrame.chunk)), piece.readableBytes > 0 {
@@ -85,26 +93,28 @@ struct FileCalls: Sendable {
             try link.socket.send(.end)
             return try link.expect(.result)
         }
-        return digest.value
+        return (digest.value, size)
     }
 
-    private func place(_ link: WorkerLink, call: String, fence: Fence, digest: UInt64) async throws -> FileWritten {
+    private func place(_ link: WorkerLink, call: String, fence: Fence, digest: UInt64, size: Int64, sandbox: String?) async throws
+        -> FileWritten
+    {
         let admission = processes.state.withLockedValue {
-            $0.ledger.admit(id: call, kind: .write, fence: fence, digest: digest, now: wallMilliseconds())
+            processes.admit(&$0.ledger, id: call, kind: .write, fence: fence, digest: digest, sandbox: sandbox)
         }
         switch admission {
-        case .new(let entry): return try await commit(link, entry)
+        case .new(let entry): return try await commit(link, entry, isSynced: sandbox == nil)
         case .stale(let present): throw ProcessTable.stale(fence, present)
         case .reused:
             throw AgentFailure(.callReused, "The call id '\(call)' belongs to another call. Use a new id for a new call.")
-        case .known(let entry): return try await repeated(link, entry)
+        case .known(let entry): return try await repeated(link, entry, size: size)
         }
     }
 
-    private func commit(_ link: WorkerLink, _ entry: CallLedger.Entry) async throws -> FileWritten {
+    private func commit(_ link: WorkerLink, _ entry: CallLedger.Entry, isSynced: Bool) async throws -> FileWritten {
         do {
             try processes.journal.append(.start(entry))
-            try await processes.journal.sync()
+            if isSynced { try await processes.journal.sync() }
         } catch {
             processes.state.withLockedValue { $0.ledger.withdraw(entry.number) }
             try? processes.journal.append(.drop(entry.number))
@@ -128,10 +138,10 @@ struct FileCalls: Sendable {
     }
 
     /// The same call again. One whose end is not known has happened if its content is in place; else nobody can tell.
-    private func repeated(_ link: WorkerLink, _ entry: CallLedger.Entry) async throws -> FileWritten {
+    private func repeated(_ link: WorkerLink, _ entry: CallLedger.Entry, size: Int64) async throws -> FileWritten {
         switch entry.result {
         case .written(let size, let created):
-            link.shutDown()
+            link.shutDown()  // it holds a prepared file that is not wanted
             return FileWritten(size: size, created: created)
         case .refused(let reason): throw AgentFailure(.denied, reason)
         case nil: throw AgentFailure(.busy, "The write '\(entry.id)' is under way. Ask again.")
@@ -142,40 +152,63 @@ struct FileCalls: Sendable {
             }
             link.shutDown()
             guard isInPlace else { throw Self.unknown(entry) }
-            let written = FileWritten(size: 0, created: false)
+            let written = FileWritten(size: size, created: false)
+            processes.end(entry.number, .written(size: size, created: false), at: wallMilliseconds(), outputBytes: 0)
             return written
         }
     }
 
     private static func unknown(_ entry: CallLedger.Entry) -> AgentFailure {
         AgentFailure(
-            .unknownEffect, "The write '\(entry.id)' was begun, and it cannot be known whether it took place. Read the file to see.")
+            .unknownEffect, "The write '\(entry.id)' was begun, and it cannot be known whether it took place. Read the file to see."
+        )
     }
 }
 
 /// A file's content as the worker sends it, never more than was asked for.
 struct FilePieces: AsyncSequence, AsyncIteratorProtocol, Sendable {
+    typealias Received = (frames: [ByteBuffer], isOver: Bool)
+
     let link: WorkerLink
     let pool: BlockingPool
-    var left: Int64
-    private var isOver = false
+    private var pending: ArraySlice<ByteBuffer>
+    private var isOver: Bool
+    private var left: Int64
 
-    init(link: WorkerLink, pool: BlockingPool, left: Int64) { (self.link, self.pool, self.left) = (link, pool, left) }
+    init(link: WorkerLink, pool: BlockingPool, first: Received, left: Int64) {
+        (self.link, self.pool, self.left) = (link, pool, left)
+        (pending, isOver) = (first.frames[...], first.isOver)
+    }
+
+    /// Frames until the end, or until there are so many bytes.
+    static func receive(_ link: WorkerLink, atMost limit: Int) throws -> Received {
+        var frames: [ByteBuffer] = []
+        var count = 0
+        while count < limit {
+            let frame = try link.socket.receive()
+            switch frame.kind {
+            case .data:
+                frames.append(frame.payload)
+                count += frame.payload.readableBytes
+            case .end: return (frames, true)
+            default: throw WorkerSocket.Failure.malformed
+            }
+        }
+        return (frames, false)
+    }
 
     func makeAsyncIterator() -> FilePieces { self }
 
     mutating func next() async throws -> ByteBuffer? {
-        if isOver { return nil }
-        let link = link
-        let frame = try await pool.run { try link.socket.receive() }
-        switch frame.kind {
-        case .data where Int64(frame.payload.readableBytes) <= left:
-            left -= Int64(frame.payload.readableBytes)
-            return frame.payload
-        case .end:
-            isOver = true
-            return nil
-        default: throw WorkerSocket.Failure.malformed
+        while pending.isEmpty {
+            if isOver { return nil }
+            let link = link
+            let received = try await pool.run { try Self.receive(link, atMost: WorkerFrame.chunk) }
+            (pending, isOver) = (received.frames[...], received.isOver)
         }
+        guard let piece = pending.popFirst() else { return nil }
+        left -= Int64(piece.readableBytes)
+        guard left >= 0 else { throw WorkerSocket.Failure.malformed }
+        return piece
     }
 }

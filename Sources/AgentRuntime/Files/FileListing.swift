@@ -13,7 +13,8 @@ extension FileListing {
         var info = stat()
         guard stat(path, &info) == 0 else { throw FilePath.failure(.last, "listed", path) }
         guard FilePath.kind(info.st_mode) == .directory else {
-            throw AgentFailure(.badRequest, "'\(path)' is a \(FilePath.kind(info.st_mode).rawValue), not a directory. Read it instead.")
+            throw AgentFailure(
+                .badRequest, "'\(path)' is a \(FilePath.kind(info.st_mode).rawValue), not a directory. Read it instead.")
         }
         var listing = FileListing(entries: [])
         guard listing.add(path, below: "", depth: depth, limit: limit) else { throw FilePath.failure(.last, "listed", path) }

@@ -34,9 +34,11 @@ struct FileSearch {
     }
 
     private init(_ query: SearchQuery) throws(AgentFailure) {
-        if let glob = query.glob { guard !glob.utf8.contains(0), glob.utf8.count <= 1000 else {
-            throw AgentFailure(.badRequest, "glob: expected at most 1000 bytes and no NUL character")
-        } }
+        if let glob = query.glob {
+            guard !glob.utf8.contains(0), glob.utf8.count <= 1000 else {
+                throw AgentFailure(.badRequest, "glob: expected at most 1000 bytes and no NUL character")
+            }
+        }
         pattern = try SearchPattern(query.pattern, literal: query.literal, ignoreCase: query.ignoreCase)
         self.query = query
         limit = min(max(query.limit, 1), 1000)
@@ -52,7 +54,9 @@ struct FileSearch {
         for name in names.names {
             if isOver { return }
             seen += 1
-            if seen > Self.mostFiles { return result.truncated = "more than \(Self.mostFiles) files and directories: name a smaller path" }
+            if seen > Self.mostFiles {
+                return result.truncated = "more than \(Self.mostFiles) files and directories: name a smaller path"
+            }
             if monotonicNanoseconds() > deadline { return result.truncated = "10 seconds were over: name a smaller path or a glob" }
             var info = stat()
             let full = path + "/" + name
@@ -67,7 +71,9 @@ struct FileSearch {
 
     private func matchesGlob(_ path: String) -> Bool {
         guard let glob = query.glob else { return true }
-        if glob.contains("/") { return fnmatch(glob, path, 0) == 0 || (glob.hasPrefix("**/") && fnmatch(String(glob.dropFirst(3)), path, 0) == 0) }
+        if glob.contains("/") {
+            return fnmatch(glob, path, 0) == 0 || (glob.hasPrefix("**/") && fnmatch(String(glob.dropFirst(3)), path, 0) == 0)
+        }
         return fnmatch(glob, String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]), 0) == 0
     }
 

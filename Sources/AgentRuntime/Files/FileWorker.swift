@@ -42,7 +42,9 @@ struct FileWorker {
 /// Paths as they come from a model.
 enum FilePath {
     static func check(_ path: String) throws(AgentFailure) -> String {
-        guard !path.isEmpty else { throw AgentFailure(.badRequest, "path: expected the path of a file, relative to the workspace's home or absolute") }
+        guard !path.isEmpty else {
+            throw AgentFailure(.badRequest, "path: expected the path of a file, relative to the workspace's home or absolute")
+        }
         guard !path.utf8.contains(0) else { throw AgentFailure(.badRequest, "path: expected no NUL character") }
         guard path.utf8.count < 4096 else { throw AgentFailure(.badRequest, "path: expected at most 4095 bytes") }
         return path

@@ -114,7 +114,8 @@ actor FileWorkers {
         let start = ZoneStart(flags: .helper, ringCapacity: 0, directory: home, arguments: [program, "files"], variables: [])
         let started = try await zone.start(link.zoneID, start, descriptors: [null, 2, 2, ends[1]])
         guard started.errno == 0 else {
-            throw AgentFailure(.busy, "A file worker could not be started in the workspace: \(SystemError(started.errno).text). Try again.")
+            throw AgentFailure(
+                .busy, "A file worker could not be started in the workspace: \(SystemError(started.errno).text). Try again.")
         }
         return link
     }

@@ -110,7 +110,9 @@ private struct Prepared {
         var place: Int64 = 0
         while place < size {
             let count = pread(descriptor, &ours, ours.count, off_t(place))
-            guard count > 0, pread(present, &theirs, count, off_t(place)) == count, ours[..<count] == theirs[..<count] else { return false }
+            guard count > 0, pread(present, &theirs, count, off_t(place)) == count, ours[..<count] == theirs[..<count] else {
+                return false
+            }
             place += Int64(count)
         }
         return true
@@ -129,7 +131,8 @@ private struct Prepared {
         var target = path
         if FilePath.kind(info.st_mode) == .link {
             guard let resolved = realpath(path, nil) else {
-                throw AgentFailure(.badRequest, "'\(path)' is a link to something that does not exist. Remove the link or write to its target.")
+                throw AgentFailure(
+                    .badRequest, "'\(path)' is a link to something that does not exist. Remove the link or write to its target.")
             }
             defer { free(resolved) }
             target = String(cString: resolved)
@@ -138,7 +141,8 @@ private struct Prepared {
         switch FilePath.kind(info.st_mode) {
         case .file: return (target, info.st_mode & 0o777)
         case .directory: throw AgentFailure(.badRequest, "'\(path)' is a directory and cannot be written as a file.")
-        case let kind: throw AgentFailure(.badRequest, "'\(path)' is a \(kind.rawValue), not a regular file, and cannot be written.")
+        case let kind:
+            throw AgentFailure(.badRequest, "'\(path)' is a \(kind.rawValue), not a regular file, and cannot be written.")
         }
     }
 
@@ -150,7 +154,9 @@ private struct Prepared {
     private static func makeDirectories(_ path: String) throws(AgentFailure) {
         var info = stat()
         if stat(path, &info) == 0 {
-            guard FilePath.kind(info.st_mode) == .directory else { throw FilePath.failure(SystemError(ENOTDIR), "used as a directory", path) }
+            guard FilePath.kind(info.st_mode) == .directory else {
+                throw FilePath.failure(SystemError(ENOTDIR), "used as a directory", path)
+            }
             return
         }
         guard errno == ENOENT else { throw FilePath.failure(.last, "reached", path) }

@@ -71,7 +71,9 @@ final class SearchPattern {
         while let character = rest.popFirst() {
             switch character {
             case "\\":
-                guard let next = rest.popFirst() else { throw AgentFailure(.badRequest, "pattern: expected something after the last '\\'") }
+                guard let next = rest.popFirst() else {
+                    throw AgentFailure(.badRequest, "pattern: expected something after the last '\\'")
+                }
                 switch next {
                 case "d": text += isInBrackets ? "0-9" : "[0-9]"
                 case "D" where !isInBrackets: text += "[^0-9]"
@@ -91,11 +93,11 @@ final class SearchPattern {
                 text.append(character)
                 while let inner = rest.popFirst() {
                     text.append(inner)
-                    if inner == ":" , rest.first == "]" {
+                    if inner == ":", rest.first == "]" {
                         text.append(rest.removeFirst())
                         break
                     }
-                    if inner == ":" , text.hasSuffix("[:") { continue }
+                    if inner == ":", text.hasSuffix("[:") { continue }
                 }
             case "]" where isInBrackets:
                 isInBrackets = false

@@ -40,10 +40,13 @@ struct CallLedger: Sendable {
 
     private(set) var entries: [UInt64: Entry] = [:]
     private(set) var fences: [String: Int64] = [:]
+    /// Without a result: begun and not ended.
+    private(set) var open: Set<UInt64> = []
     private var numbers: [String: UInt64] = [:]
     private var lastNumber: UInt64 = 0
 
-    var isEmpty: Bool { entries.isEmpty }
+    /// Commands that run, or are about to.
+    var runningProcesses: Int { open.count { entries[$0]?.kind == .process } }
 
     subscript(id: String) -> Entry? { numbers[id].flatMap { entries[$0] } }
 
@@ -55,9 +58,20 @@ struct CallLedger: Sendable {
         if let present = adopt(fence) { return .stale(present: present) }
         lastNumber += 1
         let entry = Entry(
-            number: lastNumber, id: id, kind: kind, fence: fence, digest: digest, startedAt: now, isOfThisBoot: true, outputBytes: 0)
+            number: lastNumber, id: id, kind: kind, fence: fence, digest: digest, startedAt: now, isOfThisBoot: true, outputBytes: 0
+        )
         insert(entry)
         return .new(entry)
+    }
+
+    /// It was first asked for in another sandbox, and nothing is known of it here: perhaps it began there.
+    mutating func admitLost(id: String, kind: Kind, fence: Fence, digest: UInt64, now: Int64) -> Admission {
+        guard case .new(var entry) = admit(id: id, kind: kind, fence: fence, digest: digest, now: now) else {
+            return admit(id: id, kind: kind, fence: fence, digest: digest, now: now)
+        }
+        end(entry.number, .unknown, now: now)
+        entry = entries[entry.number] ?? entry
+        return .known(entry)
     }
 
     /// Raises the fence of a scope; the present one comes back if that is higher.
@@ -71,12 +85,14 @@ struct CallLedger: Sendable {
     mutating func withdraw(_ number: UInt64) {
         guard let entry = entries.removeValue(forKey: number) else { return }
         numbers[entry.id] = nil
+        open.remove(number)
     }
 
     mutating func end(_ number: UInt64, _ result: Result, now: Int64, outputBytes: Int64 = 0) {
         entries[number]?.result = result
         entries[number]?.endedAt = now
         entries[number]?.outputBytes = outputBytes
+        open.remove(number)
     }
 
     /// A new sandbox: whatever has no result will never get one.
@@ -85,6 +101,7 @@ struct CallLedger: Sendable {
             entries[number]?.isOfThisBoot = false
             if entry.result == nil { entries[number]?.result = .unknown }
         }
+        open = []
     }
 
     /// Forgets the oldest ended calls beyond `limit`, which is far more than can still be asked for again.
@@ -97,6 +114,7 @@ struct CallLedger: Sendable {
     private mutating func insert(_ entry: Entry) {
         entries[entry.number] = entry
         numbers[entry.id] = entry.number
+        if entry.result == nil { open.insert(entry.number) }
         lastNumber = max(lastNumber, entry.number)
     }
 }
@@ -135,7 +153,9 @@ extension CallLedger {
         func records(_ entries: [Entry]) -> [Record] {
             entries.flatMap { entry -> [Record] in
                 guard let result = entry.result else { return [.start(entry)] }
-                return [.start(entry), .end(entry.number, result, at: entry.endedAt ?? entry.startedAt, outputBytes: entry.outputBytes)]
+                return [
+                    .start(entry), .end(entry.number, result, at: entry.endedAt ?? entry.startedAt, outputBytes: entry.outputBytes),
+                ]
             }
         }
         return [.last(lastNumber)] + fences.sorted { $0.key < $1.key }.map { .fence(Fence($0.value, scope: $0.key)) }

@@ -120,7 +120,8 @@ final class Journal: Sendable {
     }
 
     private static func syncDirectory(of path: String) throws {
-        let directory = Glibc.open(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let directory = Glibc.open(
+            String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard directory >= 0 else { throw SystemError.last }
         defer { close(directory) }
         guard fsync(directory) == 0 else { throw SystemError.last }

@@ -24,12 +24,14 @@ extension CallLedger.Record {
             guard let number = Int64(fields[2]) else { return nil }
             self = .fence(Fence(number, scope: String(fields[1])))
         case ("start", 8):
-            guard let number = UInt64(fields[1]), let kind = CallLedger.Kind(rawValue: String(fields[3])), let fence = Int64(fields[5]),
+            guard let number = UInt64(fields[1]), let kind = CallLedger.Kind(rawValue: String(fields[3])),
+                let fence = Int64(fields[5]),
                 let digest = UInt64(fields[6], radix: 16), let at = Int64(fields[7])
             else { return nil }
             self = .start(
                 .init(
-                    number: number, id: String(fields[2]), kind: kind, fence: Fence(fence, scope: String(fields[4])), digest: digest,
+                    number: number, id: String(fields[2]), kind: kind, fence: Fence(fence, scope: String(fields[4])),
+                    digest: digest,
                     startedAt: at, isOfThisBoot: true, outputBytes: 0))
         case ("end", 5...):
             guard let number = UInt64(fields[1]), let at = Int64(fields[2]), let bytes = Int64(fields[3]),
@@ -50,7 +52,8 @@ extension CallLedger.Record {
         switch result {
         case .exited(let code): "exited \(code)"
         case .signaled(let signal): "signaled \(signal)"
-        case .refused(let reason): "refused " + String(String.UnicodeScalarView(reason.unicodeScalars.map { $0.value < 32 ? " " : $0 }))
+        case .refused(let reason):
+            "refused " + String(String.UnicodeScalarView(reason.unicodeScalars.map { $0.value < 32 ? " " : $0 }))
         case .written(let size, let created): "written \(size) \(created ? "created" : "replaced")"
         case .unknown: "unknown"
         }

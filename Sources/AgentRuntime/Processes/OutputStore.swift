@@ -8,7 +8,7 @@ struct OutputStore: Sendable {
     init(directory: String, fresh: Bool) throws {
         self.directory = directory
         guard mkdir(directory, 0o700) == 0 || errno == EEXIST else { throw SystemError.last }
-        if fresh { for name in try names() { unlink(directory + "/" + name) } }
+        if fresh { for name in Self.names(directory) { unlink(directory + "/" + name) } }
     }
 
     func path(_ number: UInt64) -> String { "\(directory)/\(number).ring" }
@@ -48,16 +48,10 @@ struct OutputStore: Sendable {
         return statvfs(directory, &info) == 0 ? Int64(info.f_bavail) * Int64(info.f_frsize) : 0
     }
 
-    private func names() throws -> [String] {
-        guard let stream = opendir(directory) else { throw SystemError.last }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names
+    /// Of which calls there are files.
+    func numbers() -> [UInt64] {
+        Self.names(directory).compactMap { $0.hasSuffix(".ring") ? UInt64($0.dropLast(5)) : nil }
     }
+
+    private static func names(_ directory: String) -> [String] { DirectoryNames.read(directory, limit: .max)?.names ?? [] }
 }

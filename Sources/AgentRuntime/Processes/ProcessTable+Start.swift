@@ -13,8 +13,8 @@ extension ProcessTable {
         let digest = Digest.of(request)
         let admission = try state.withLockedValue { state throws(AgentFailure) -> CallLedger.Admission in
             if state.ledger[request.id] == nil { try Self.checkRoom(state) }
-            let admission = state.ledger.admit(
-                id: request.id, kind: .process, fence: request.fence, digest: digest, now: wallMilliseconds())
+            let admission = admit(
+                &state.ledger, id: request.id, kind: .process, fence: request.fence, digest: digest, sandbox: request.sandbox)
             if case .new(let entry) = admission { state.live[entry.number] = Live(loop: loop) }
             return admission
         }
@@ -32,8 +32,19 @@ extension ProcessTable {
         }
     }
 
+    /// A call that was first asked for in another sandbox does not begin in this one.
+    func admit(
+        _ ledger: inout CallLedger, id: String, kind: CallLedger.Kind, fence: Fence, digest: UInt64, sandbox: String?
+    ) -> CallLedger.Admission {
+        let now = wallMilliseconds()
+        guard let sandbox, sandbox != boot, ledger[id] == nil else {
+            return ledger.admit(id: id, kind: kind, fence: fence, digest: digest, now: now)
+        }
+        return ledger.admitLost(id: id, kind: kind, fence: fence, digest: digest, now: now)
+    }
+
     private static func checkRoom(_ state: State) throws(AgentFailure) {
-        let running = state.ledger.entries.values.count { $0.kind == .process && $0.result == nil }
+        let running = state.ledger.runningProcesses
         guard running < mostRunning else {
             throw AgentFailure(.busy, "\(running) processes run in this workspace already, which is the limit. End one first.")
         }
@@ -43,7 +54,8 @@ extension ProcessTable {
     private func begin(_ entry: CallLedger.Entry, _ request: ProcessStart, _ start: ZoneStart) async throws {
         do {
             try journal.append(.start(entry))
-            try await journal.sync()
+            // Should the machine fail now, either the disk knows that it may have begun, or the caller does.
+            if request.sandbox == nil { try await journal.sync() }
         } catch {
             withdraw(entry.number)
             throw noSpace(error, "nothing was started")
@@ -122,7 +134,9 @@ extension ProcessTable {
 
     /// Checks a request by itself.
     private func zoneStart(_ request: ProcessStart) throws(AgentFailure) -> ZoneStart {
-        func refuse(_ field: String, _ expected: String) -> AgentFailure { AgentFailure(.badRequest, "\(field): expected \(expected)") }
+        func refuse(_ field: String, _ expected: String) -> AgentFailure {
+            AgentFailure(.badRequest, "\(field): expected \(expected)")
+        }
         guard CallID.isValid(request.id) else { throw refuse("id", "1 to 128 of A-Z a-z 0-9 . _ : @ / -") }
         guard CallID.isValid(request.fence.scope) else { throw Self.badScope }
         guard let program = request.command.first, !program.isEmpty, request.command.count <= 4096 else {
@@ -131,17 +145,21 @@ extension ProcessTable {
         guard request.environment.keys.allSatisfy({ !$0.isEmpty && !$0.contains("=") }), request.environment.count <= 1000 else {
             throw refuse("environment", "at most 1000 names that are not empty and without '='")
         }
-        guard (request.stdin?.count ?? 0) <= 1 << 20 else { throw refuse("stdin", "at most 1 MiB; write a file and redirect from it") }
+        guard (request.stdin?.count ?? 0) <= 1 << 20 else {
+            throw refuse("stdin", "at most 1 MiB; write a file and redirect from it")
+        }
         let directory = request.directory.map { $0.utf8.first == UInt8(ascii: "/") ? $0 : home + "/" + $0 } ?? home
         let variables = request.environment.map { "\($0.key)=\($0.value)" }.sorted()
         let all = [directory] + request.command + variables
         guard all.allSatisfy({ !$0.utf8.contains(0) }) else { throw refuse("command, directory, environment", "no NUL character") }
         guard all.allSatisfy({ $0.utf8.count < 131_000 }), all.reduce(0, { $0 + $1.utf8.count + 1 }) <= 130_000 else {
             throw AgentFailure(
-                .tooLarge, "The command, its arguments and environment together may have 130000 bytes. Write a script file and run that.")
+                .tooLarge,
+                "The command, its arguments and environment together may have 130000 bytes. Write a script file and run that.")
         }
         return ZoneStart(
-            flags: .ring, ringCapacity: UInt32(RingFile.capacity), directory: directory, arguments: request.command, variables: variables)
+            flags: .ring, ringCapacity: UInt32(RingFile.capacity), directory: directory, arguments: request.command,
+            variables: variables)
     }
 }
 

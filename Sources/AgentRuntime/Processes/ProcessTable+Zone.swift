@@ -21,7 +21,7 @@ extension ProcessTable {
     /// After a restart in the same sandbox: what the zone still has runs or ran; what it does not have never began.
     func adopt(_ table: [String: ZoneStatus]) {
         let open = state.withLockedValue { state in
-            state.ledger.entries.values.filter { $0.isOfThisBoot && $0.result == nil }
+            state.ledger.open.compactMap { state.ledger.entries[$0] }
         }
         for entry in open {
             switch entry.kind {
@@ -43,6 +43,15 @@ extension ProcessTable {
                 return true
             }
             if isKnown { update(number, status) } else { forget(id) }
+        }
+        adoptOutputs(except: Set(table.keys))
+    }
+
+    /// Outputs of commands that the zone has forgotten count as kept; those of no command go.
+    private func adoptOutputs(except table: Set<String>) {
+        for number in outputs.numbers().sorted() where !table.contains(Self.zoneID(number)) {
+            let isEnded = state.withLockedValue { $0.ledger.entries[number]?.isOfThisBoot == true }
+            if isEnded { keep(number) } else { outputs.remove(number) }
         }
     }
 

@@ -47,7 +47,8 @@ final class ProcessTable: Sendable {
     let log: AgentLog
 
     init(
-        ledger: CallLedger, journal: Journal, outputs: OutputStore, zone: ZoneClient, loop: any EventLoop, home: String, boot: String,
+        ledger: CallLedger, journal: Journal, outputs: OutputStore, zone: ZoneClient, loop: any EventLoop, home: String,
+        boot: String,
         log: AgentLog
     ) {
         state = NIOLockedValueBox(State(ledger: ledger))
@@ -89,7 +90,7 @@ final class ProcessTable: Sendable {
 
     var counts: (running: Int, calls: Int, fences: [String: Int64]) {
         state.withLockedValue { state in
-            (state.ledger.entries.values.count { $0.kind == .process && $0.result == nil }, state.ledger.entries.count, state.ledger.fences)
+            (state.ledger.runningProcesses, state.ledger.entries.count, state.ledger.fences)
         }
     }
 
@@ -124,7 +125,9 @@ final class ProcessTable: Sendable {
     func noSpace(_ error: any Error, _ consequence: String) -> AgentFailure {
         let reason = (error as? SystemError)?.text ?? "\(error)"
         log.error("journal: \(reason)")
-        let code: AgentFailure.Code = (error as? SystemError).map { [ENOSPC, EDQUOT, EFBIG].contains($0.number) } == true ? .noSpace : .internal
-        return AgentFailure(code, "The agent cannot write to its disk (\(reason)); \(consequence). Free disk space, then try again.")
+        let code: AgentFailure.Code =
+            (error as? SystemError).map { [ENOSPC, EDQUOT, EFBIG].contains($0.number) } == true ? .noSpace : .internal
+        return AgentFailure(
+            code, "The agent cannot write to its disk (\(reason)); \(consequence). Free disk space, then try again.")
     }
 }

@@ -37,10 +37,13 @@ enum RingFile {
         // What the zone may be writing right now lies up to one step beyond its total.
         let valid = max(start, after.isFinal ? after.total - after.capacity : after.total + step - after.capacity)
         let dropped = Int(min(max(0, valid - start), Int64(count)))
-        return Piece(data: Data(bytes.dropFirst(dropped)), start: start + Int64(dropped), total: after.total, isFinal: after.isFinal)
+        return Piece(
+            data: Data(bytes.dropFirst(dropped)), start: start + Int64(dropped), total: after.total, isFinal: after.isFinal)
     }
 
-    private static func readRing(_ descriptor: Int32, _ capacity: Int64, _ start: Int64, _ target: UnsafeMutableRawBufferPointer) throws {
+    private static func readRing(_ descriptor: Int32, _ capacity: Int64, _ start: Int64, _ target: UnsafeMutableRawBufferPointer)
+        throws
+    {
         var done = 0
         while done < target.count {
             let place = (start + Int64(done)) % capacity

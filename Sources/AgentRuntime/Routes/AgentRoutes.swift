@@ -61,7 +61,9 @@ struct AgentRoutes: Sendable {
         case ("GET", "files", 1): try await readFile(stream, query)
         case ("PUT", "files", 1):
             let written = try await files.write(
-                query.text("path"), call: query.text("call"), fence: query.fence(), contents: stream.body)
+                query.text("path"), call: query.text("call"), fence: query.fence(),
+                sandbox: query.has("sandbox") ? query.text("sandbox") : nil,
+                contents: stream.body)
             try reply(stream, 200, json: written)
         case ("GET", "list", 1):
             let listing = try await files.list(
@@ -106,11 +108,13 @@ struct AgentRoutes: Sendable {
         ) { info, pieces in
             let head: HPACKHeaders = [":status": "200", Headers.info: try WireJSON.header(info)]
             try await stream.send(head)
-            do { try await stream.write(contentsOf: pieces) } catch {
+            do { try await stream.write(contentsOf: pieces, end: false) } catch {
                 stream.reset()  // the head is out: a cut stream is the only way left to say no
                 throw error
             }
         }
+        // Only now, when the worker was given back: the stream's end cancels what is still under way for it.
+        try await stream.write(ByteBuffer(), end: true)
     }
 
     private func output(_ stream: TunnelStream, _ id: String, _ query: Query) async throws {

@@ -6,7 +6,8 @@ import NIOCore
 struct ZoneMessage: Sendable {
     enum Kind: UInt32, Sendable {
         case hello = 1, start, signal, status, list, forget, input, closeInput, resize
-        case helloReply = 0x101, startReply, signalReply, statusReply, listEnd, forgetReply, inputReply, closeInputReply, resizeReply
+        case helloReply = 0x101, startReply, signalReply, statusReply, listEnd, forgetReply, inputReply, closeInputReply,
+            resizeReply
         case malformed = 0x1ff
         case statusEvent = 0x201, outputEvent
     }
@@ -62,7 +63,8 @@ struct ZoneStatus: Sendable, Equatable {
     init?(_ payload: ByteBuffer) {
         var payload = payload
         guard
-            let (state, code, pid, open) = payload.readMultipleIntegers(endianness: .little, as: (UInt32, UInt32, Int32, UInt32).self),
+            let (state, code, pid, open) = payload.readMultipleIntegers(
+                endianness: .little, as: (UInt32, UInt32, Int32, UInt32).self),
             let (started, ended, output, cpu, peak) = payload.readMultipleIntegers(
                 endianness: .little, as: (UInt64, UInt64, UInt64, UInt64, UInt64).self),
             let known = State(rawValue: state)
@@ -111,7 +113,9 @@ struct ZoneStarted: Sendable {
 
     init?(_ payload: ByteBuffer) {
         var payload = payload
-        guard let (errno, pid, already, stage) = payload.readMultipleIntegers(endianness: .little, as: (Int32, Int32, UInt32, UInt32).self)
+        guard
+            let (errno, pid, already, stage) = payload.readMultipleIntegers(
+                endianness: .little, as: (Int32, Int32, UInt32, UInt32).self)
         else { return nil }
         (self.errno, self.pid, self.already, self.stage) = (errno, pid, already != 0, Stage(rawValue: stage) ?? .none)
     }

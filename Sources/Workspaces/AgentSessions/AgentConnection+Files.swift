@@ -9,7 +9,8 @@ extension AgentConnection {
     /// A part of a file, at most 64 MiB. Relative paths begin at the workspace's home.
     package func readFile(_ path: String, offset: Int64 = 0, limit: Int64 = 16 << 20) async throws -> FileContent {
         guard (0...Self.mostInMemory).contains(limit) else {
-            throw AppError(.badRequest, "Expected 0 to \(Self.mostInMemory) bytes; read larger files piece by piece.", field: "limit")
+            throw AppError(
+                .badRequest, "Expected 0 to \(Self.mostInMemory) bytes; read larger files piece by piece.", field: "limit")
         }
         let request = fileRequest(path, offset, limit)
         return try await ask(request) { stream, head in
@@ -26,7 +27,8 @@ extension AgentConnection {
     /// - Throws: Also when the file got shorter while it was read.
     @discardableResult
     package func readFile(
-        _ path: String, offset: Int64 = 0, limit: Int64 = .max, patience: Duration = .seconds(600), _ body: (ByteBuffer) async throws -> Void
+        _ path: String, offset: Int64 = 0, limit: Int64 = .max, patience: Duration = .seconds(600),
+        _ body: (ByteBuffer) async throws -> Void
     ) async throws -> FileInfo {
         let request = fileRequest(path, offset, limit, patience)
         return try await ask(request) { stream, head in
@@ -38,24 +40,27 @@ extension AgentConnection {
         }
     }
 
-    /// Replaces a file as a whole, at most once per call id; makes its directories.
+    /// Replaces a file as a whole, at most once per call id; makes its directories. `sandbox` as in `ProcessStart`.
     ///
     /// - Throws: `.conflict` with field `fence` when a higher fence was seen; `.conflict` without a field when an earlier attempt under
     ///   this id may or may not have taken effect.
     @discardableResult
-    package func writeFile(_ path: String, _ data: Data, call: String, fence: Fence) async throws -> FileWritten {
+    package func writeFile(_ path: String, _ data: Data, call: String, fence: Fence, sandbox: String? = nil) async throws
+        -> FileWritten
+    {
         let pieces = stride(from: 0, to: data.count, by: 1 << 18).map {
             ByteBuffer(bytes: data.dropFirst($0).prefix(1 << 18))
         }
-        return try await writeFile(path, contents: AsyncPieces(pieces), call: call, fence: fence)
+        return try await writeFile(path, contents: AsyncPieces(pieces), call: call, fence: fence, sandbox: sandbox)
     }
 
     /// The same for content that comes in pieces. Nothing is written unless all of them came.
     @discardableResult
     package func writeFile<Pieces: AsyncSequence>(
-        _ path: String, contents: Pieces, call: String, fence: Fence, patience: Duration = .seconds(600)
+        _ path: String, contents: Pieces, call: String, fence: Fence, sandbox: String? = nil, patience: Duration = .seconds(600)
     ) async throws -> FileWritten where Pieces.Element == ByteBuffer {
-        let query = ["path": path, "call": call, "fence": "\(fence.number)", "scope": fence.scope]
+        var query = ["path": path, "call": call, "fence": "\(fence.number)", "scope": fence.scope]
+        query["sandbox"] = sandbox
         let request = Request(
             method: "PUT", target: RequestTarget(["v1", "files"], query: query), patience: patience, what: "writing '\(path)'")
         return try await ask(request) { stream, head in
@@ -86,7 +91,9 @@ extension AgentConnection {
     }
 
     private func info(_ request: Request, _ header: String?) throws -> FileInfo {
-        do { return try WireJSON.decode(FileInfo.self, from: ByteBuffer(string: header ?? "")) } catch { throw unreadable(request, error) }
+        do { return try WireJSON.decode(FileInfo.self, from: ByteBuffer(string: header ?? "")) } catch {
+            throw unreadable(request, error)
+        }
     }
 }
 

@@ -5,7 +5,9 @@ import NIOCore
 
 extension AgentConnection {
     package func status() async throws -> AgentStatus {
-        try await ask(AgentStatus.self, Request(method: "GET", target: RequestTarget(["v1", "status"]), patience: .seconds(10), what: "its status"))
+        try await ask(
+            AgentStatus.self,
+            Request(method: "GET", target: RequestTarget(["v1", "status"]), patience: .seconds(10), what: "its status"))
     }
 
     /// Starts a command, at most once per id: asking again gives how it stands. It runs on whatever happens to connections and servers.
@@ -13,7 +15,8 @@ extension AgentConnection {
     /// - Throws: `.conflict` with field `fence` when a higher fence was seen, with field `call` when the id belongs to another command.
     ///   A command that cannot be run is no error but `.refused`.
     package func start(_ process: ProcessStart) async throws -> ProcessStatus {
-        let request = Request(method: "POST", target: RequestTarget(["v1", "processes"]), what: "starting '\(process.command.first ?? "")'")
+        let request = Request(
+            method: "POST", target: RequestTarget(["v1", "processes"]), what: "starting '\(process.command.first ?? "")'")
         return try await ask(ProcessStatus.self, request, json: process)
     }
 
@@ -47,7 +50,9 @@ extension AgentConnection {
 
     /// Sends a signal (0 only looks whether there is anybody) to a command's group, or to all its jobs.
     @discardableResult
-    package func signal(_ id: String, _ signal: Int32, fence: Fence, target: ProcessSignal.Target = .group) async throws -> ProcessStatus {
+    package func signal(_ id: String, _ signal: Int32, fence: Fence, target: ProcessSignal.Target = .group) async throws
+        -> ProcessStatus
+    {
         let request = Request(
             method: "POST", target: RequestTarget(["v1", "processes", id, "signal"]), what: "signal \(signal) for '\(id)'")
         return try await ask(ProcessStatus.self, request, json: ProcessSignal(signal: signal, fence: fence, target: target))
@@ -63,7 +68,8 @@ extension AgentConnection {
     @discardableResult
     package func adopt(_ fence: Fence) async throws -> AgentStatus {
         try await ask(
-            AgentStatus.self, Request(method: "POST", target: RequestTarget(["v1", "fence"]), what: "the fence \(fence)"), json: fence)
+            AgentStatus.self, Request(method: "POST", target: RequestTarget(["v1", "fence"]), what: "the fence \(fence)"),
+            json: fence)
     }
 
     /// Starts a command and waits for its end. When the time is over the command runs on, and its status says so.

@@ -107,13 +107,15 @@ package final class AgentConnection: Sendable {
 
     private func lost(_ request: Request, _ cause: (any Error)?) -> AppError {
         AppError(
-            .unavailable, "The connection to the agent of workspace \(workspace) ended during \(request.what). It reconnects by itself.",
+            .unavailable,
+            "The connection to the agent of workspace \(workspace) ended during \(request.what). It reconnects by itself.",
             detail: cause.map { "\($0)" }, retry: .now, cause: cause)
     }
 
     func unreadable(_ request: Request, _ cause: any Error) -> AppError {
         AppError(
-            .internal, "The agent of workspace \(workspace) gave an unreadable answer for \(request.what).", detail: "\(cause)", cause: cause)
+            .internal, "The agent of workspace \(workspace) gave an unreadable answer for \(request.what).", detail: "\(cause)",
+            cause: cause)
     }
 }
 

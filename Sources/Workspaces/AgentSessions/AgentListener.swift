@@ -37,7 +37,8 @@ package final class AgentListener: Service {
         guard listening.withLockedValue({ $0 == nil }) else { return }
         guard socketPath.utf8.count < 108 else {
             throw AppError(
-                .badRequest, "The agents' socket '\(socketPath)' has a path of \(socketPath.utf8.count) bytes; unix sockets allow 107. "
+                .badRequest,
+                "The agents' socket '\(socketPath)' has a path of \(socketPath.utf8.count) bytes; unix sockets allow 107. "
                     + "Use a shorter --data-dir.", field: "data-dir")
         }
         SocketSweep.removeDead(in: URL(fileURLWithPath: socketPath).deletingLastPathComponent().path)
@@ -67,7 +68,8 @@ package final class AgentListener: Service {
     private func decide(_ hello: Hello) async -> (HelloReply, (@Sendable (Tunnel) -> Void)?) {
         guard let version = ProtocolVersion.highestCommon(hello.versions) else {
             return (
-                .refuse("version", "This server speaks tunnel versions \(ProtocolVersion.spoken), the agent \(hello.versions)."), nil
+                .refuse("version", "This server speaks tunnel versions \(ProtocolVersion.spoken), the agent \(hello.versions)."),
+                nil
             )
         }
         guard let workspace = await authenticate(Secret(hello.token)) else {

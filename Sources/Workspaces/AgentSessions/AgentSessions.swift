@@ -68,7 +68,8 @@ package final class AgentSessions: Sendable {
             let timer = promise.futureResult.eventLoop.scheduleTask(in: TimeAmount(patience)) {
                 promise.fail(
                     AppError(
-                        .timeout, "The agent of workspace \(workspace) did not connect within \(patience).", source: .server, retry: .now))
+                        .timeout, "The agent of workspace \(workspace) did not connect within \(patience).", source: .server,
+                        retry: .now))
             }
             defer { timer.cancel() }
             return try await withTaskCancellationHandler {
@@ -136,7 +137,8 @@ extension AgentSessions {
         }
         if isClosed { return connection.close() }
         old?.close()
-        logger.debug("agent connected", metadata: ["workspace": "\(workspace)", "sandbox": "\(hello.sandbox)", "start": "\(hello.start)"])
+        logger.debug(
+            "agent connected", metadata: ["workspace": "\(workspace)", "sandbox": "\(hello.sandbox)", "start": "\(hello.start)"])
         onChange(workspace, .connected(sandbox: hello.sandbox, version: hello.agent))
         for promise in waiting.values { promise.succeed(connection) }
         tunnel.channel.closeFuture.whenComplete { _ in

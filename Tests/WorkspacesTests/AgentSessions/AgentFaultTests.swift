@@ -5,6 +5,8 @@ import NIOCore
 import Testing
 import Workspaces
 
+@testable import AgentRuntime
+
 @Suite(.serialized) struct AgentFaultTests {
     /// Calls until the agent answers, across its deaths. Only what says "now" or "after" is asked again.
     private func persist<Value: Sendable>(
@@ -92,7 +94,8 @@ import Workspaces
                 let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
                 _ = try await agent.sh("mkfifo gate")
                 _ = try await agent.start(
-                    ProcessStart(id: "long", fence: 1, shell: "echo one; read x < gate; echo two; read x < gate; echo three; exit 5"))
+                    ProcessStart(
+                        id: "long", fence: 1, shell: "echo one; read x < gate; echo two; read x < gate; echo three; exit 5"))
                 let piece = try await agent.output("long", wait: .seconds(20))
                 text += String(decoding: piece.data, as: UTF8.self)
                 cursor = piece.cursor
@@ -150,6 +153,66 @@ import Workspaces
                 // Another scope knows nothing of it, and a repetition under the old fence is answered.
                 #expect(try await next.sh("echo other", fence: Fence(1, scope: "other")).text == "other\n")
                 #expect(try await next.start(ProcessStart(id: "sleeper", fence: old, shell: "sleep 600")).state == .running)
+            }
+        }
+    }
+
+    @Test func `a write whose end is not known counts as done if its content is in place, and else as unknown`() async throws {
+        try await AgentHarness.with(agent: false) { harness in
+            // What an agent leaves that is killed between its journal and the worker's answer.
+            func line(_ number: Int, _ call: String, _ path: String, _ text: String) -> String {
+                var digest = Digest()
+                digest.add(path)
+                Array(text.utf8).withUnsafeBytes { digest.add($0) }
+                return "start \(number) \(call) write workspace 1 \(String(digest.value, radix: 16)) 5\n"
+            }
+            let journal = "boot \(harness.sandbox)\n" + line(1, "done", "a", "new") + line(2, "open", "b", "new")
+            try Data(journal.utf8).write(to: URL(fileURLWithPath: harness.state + "/journal"))
+            try harness.put("new", "a")
+            try harness.put("old", "b")
+            try harness.startAgent()
+            try await harness.withServer { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                #expect(try await agent.writeFile("a", Data("new".utf8), call: "done", fence: 1).size == 3)
+                let unknown = await #expect(throws: AppError.self) {
+                    try await agent.writeFile("b", Data("new".utf8), call: "open", fence: 1)
+                }
+                #expect((unknown?.cause as? AgentFailure)?.code == .unknownEffect)
+                #expect(try harness.text("b") == "old")
+            }
+        }
+    }
+
+    @Test func `a call that was first asked for in another sandbox does not begin in this one`() async throws {
+        try await AgentHarness.connected { harness, agent in
+            let lost = ProcessStart(id: "lost", fence: 1, shell: "touch began", sandbox: "an earlier one")
+            #expect(try await agent.start(lost).state == .unknown)
+            #expect(try await agent.start(lost).state == .unknown)
+            let write = await #expect(throws: AppError.self) {
+                try await agent.writeFile("began", Data(), call: "lost-write", fence: 1, sandbox: "an earlier one")
+            }
+            #expect((write?.cause as? AgentFailure)?.code == .unknownEffect)
+            #expect(!FileManager.default.fileExists(atPath: harness.home + "/began"))
+            let here = try await agent.run(
+                ProcessStart(id: "here", fence: 1, shell: "echo here", sandbox: agent.sandbox), within: .seconds(20))
+            #expect(here.data == Data("here\n".utf8))
+            #expect(try await agent.writeFile("f", Data(), call: "w", fence: 1, sandbox: agent.sandbox).created)
+        }
+    }
+
+    @Test func `output of ended commands is still there after a restart of the agent, and strays are removed`() async throws {
+        try await AgentHarness.with { harness in
+            try await harness.withServer { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                _ = try await agent.sh("echo kept", id: "ended")
+                let stray = harness.state + "/out/999.ring"
+                try Data("stray".utf8).write(to: URL(fileURLWithPath: stray))
+                harness.killAgent()
+                try harness.startAgent()
+                await agent.waitUntilClosed()
+                let next = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                #expect(try await next.output("ended").data == Data("kept\n".utf8))
+                #expect(!FileManager.default.fileExists(atPath: stray))
             }
         }
     }

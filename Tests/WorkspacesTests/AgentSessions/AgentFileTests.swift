@@ -118,7 +118,9 @@ import Workspaces
         try await AgentHarness.connected { harness, agent in
             for path in ["", "a\0b", String(repeating: "x", count: 5000)] {
                 #expect(await refusal { _ = try await agent.readFile(path) }?.message.hasPrefix("path:") == true)
-                #expect(await refusal { try await agent.writeFile(path, Data("x".utf8), call: "w", fence: 1) }?.message.hasPrefix("path:") == true)
+                #expect(
+                    await refusal { try await agent.writeFile(path, Data("x".utf8), call: "w", fence: 1) }?.message.hasPrefix(
+                        "path:") == true)
             }
             #expect(await refusal { _ = try await agent.readFile(String(repeating: "x", count: 300)) }?.code == .badRequest)
             // `..` and links lead where they lead for every command of the workload: the zone is the wall, not the path.
@@ -137,7 +139,7 @@ import Workspaces
             try harness.put("text", "f")
             for _ in 0..<5 {
                 _ = try await agent.readFile("f")
-                let killed = try await agent.sh("pkill -c -9 -P \(harness.zonePID) -f ' files$'")
+                let killed = try await agent.sh("pkill -c -9 -P \(harness.zonePID) -f ' files'")
                 #expect(killed.text == "1\n")
                 #expect(try await agent.readFile("f").data == Data("text".utf8))
             }
@@ -151,7 +153,8 @@ import Workspaces
             #expect(flat.entries.map(\.path) == ["a", "b", "link", "pipe"])
             #expect(flat.entries.map(\.kind) == [.file, .directory, .link, .fifo])
             #expect(flat.entries[2].target == "b")
-            #expect(try await agent.list(depth: 3).entries.map(\.path) == ["a", "b", "b/c", "b/c/d", "b/c/y", "b/x", "link", "pipe"])
+            #expect(
+                try await agent.list(depth: 3).entries.map(\.path) == ["a", "b", "b/c", "b/c/d", "b/c/y", "b/x", "link", "pipe"])
             let cut = try await agent.list(depth: 9, limit: 3)
             #expect(cut.entries.count == 3)
             #expect(cut.truncated == "more than 3 entries")
@@ -172,17 +175,24 @@ import Workspaces
             #expect(try await search(SearchQuery(pattern: #"^let \w+ = \d{2}$"#)) == ["src/one.swift:2:let bb = 22"])
             #expect(try await search(SearchQuery(pattern: "a.b")) == ["src/deep/two.txt:1:a.b", "src/deep/two.txt:2:axb"])
             #expect(try await search(SearchQuery(pattern: "a.b", literal: true)) == ["src/deep/two.txt:1:a.b"])
-            #expect(try await search(SearchQuery(pattern: "a.b", glob: "*.swift", literal: true, ignoreCase: true)) == ["src/one.swift:3:// A.B"])
+            #expect(
+                try await search(SearchQuery(pattern: "a.b", glob: "*.swift", literal: true, ignoreCase: true)) == [
+                    "src/one.swift:3:// A.B"
+                ])
             #expect(try await search(SearchQuery(pattern: "axb", path: "src/deep", glob: "**/*.txt")) == ["two.txt:2:axb"])
             let bad = await refusal { _ = try await agent.search(SearchQuery(pattern: "a(")) }
             #expect(bad?.message.contains("pattern:") == true)
-            #expect(await refusal { _ = try await agent.search(SearchQuery(pattern: #"(a)\1"#)) }?.message.contains("back-references") == true)
+            #expect(
+                await refusal { _ = try await agent.search(SearchQuery(pattern: #"(a)\1"#)) }?.message.contains("back-references")
+                    == true)
         }
     }
 
-    @Test(.timeLimit(.minutes(2))) func `a search has bounds for hits, for long lines and for patterns that explode`() async throws {
+    @Test(.timeLimit(.minutes(2))) func `a search has bounds for hits, for long lines and for patterns that explode`() async throws
+    {
         try await AgentHarness.connected { _, agent in
-            _ = try await agent.sh("seq 1 5000 > numbers; head -c 1000000 /dev/zero | tr '\\0' a > long; mkdir many; cd many; touch {1..300}")
+            _ = try await agent.sh(
+                "seq 1 5000 > numbers; head -c 1000000 /dev/zero | tr '\\0' a > long; mkdir many; cd many; touch {1..300}")
             let cut = try await agent.search(SearchQuery(pattern: "[0-9]", path: "numbers", limit: 10))
             #expect(cut.hits.count == 10)
             #expect(cut.truncated == "more than 10 hits")

@@ -22,6 +22,8 @@ final class AgentHarness: Sendable {
     let token = "token-" + UUID().uuidString
     private let processes = NIOLockedValueBox(Processes())
 
+    static var libexec: Result<String, any Error> { Programs.libexec }
+
     var home: String { directory + "/home" }
     var state: String { directory + "/state" }
     var sockets: String { directory + "/sock" }
@@ -50,7 +52,8 @@ final class AgentHarness: Sendable {
     private init() throws {
         directory = "/tmp/swa-" + String(UInt64.random(in: 0...(.max)), radix: 36)
         for path in [directory, home, state, sockets] {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         }
         try Data((token + "\n").utf8).write(to: URL(fileURLWithPath: directory + "/token"))
     }
@@ -107,13 +110,16 @@ final class AgentHarness: Sendable {
             processes.agentStarts += 1
             return (processes.zoneSocket, processes.sandbox, processes.agentStarts)
         }
-        let environment = ["SLIPWAY_SANDBOX_ID=\(sandbox)", "SLIPWAY_ZONE_FD=3", "SLIPWAY_AGENT_START=\(start)", "PATH=/usr/bin:/bin"]
+        let environment = [
+            "SLIPWAY_SANDBOX_ID=\(sandbox)", "SLIPWAY_ZONE_FD=3", "SLIPWAY_AGENT_START=\(start)", "PATH=/usr/bin:/bin",
+        ]
         let flags = ["--direct", "--state", state, "--sockets", sockets, "--token", directory + "/token", "--home", home]
         let agent = try Programs.agent.get()
         let pid =
             if let fileLimit {
                 try spawn(
-                    "/bin/bash", ["bash", "-c", "ulimit -f \(fileLimit); exec \"$0\" \"$@\"", agent] + flags, environment, inherited: socket)
+                    "/bin/bash", ["bash", "-c", "ulimit -f \(fileLimit); exec \"$0\" \"$@\"", agent] + flags, environment,
+                    inherited: socket)
             } else { try spawn(agent, ["slipway-agent"] + flags, environment, inherited: socket) }
         processes.withLockedValue { $0.agent = pid }
     }
@@ -175,15 +181,27 @@ private enum Programs {
     }
 
     static let zone = Result<String, any Error> {
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent()
+        try script("build-tools.sh")
+        return root.appendingPathComponent("dist/libexec/sandbox/zone").path
+    }
+
+    /// What sandboxes are made of, the static agent included. Quick when it was built before.
+    static let libexec = Result<String, any Error> {
+        try script("build-tools.sh")
+        try script("build-agent.sh")
+        return root.appendingPathComponent("dist/libexec").path
+    }
+
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent()
+
+    private static func script(_ name: String) throws {
         let build = Process()
-        build.executableURL = root.appendingPathComponent("scripts/build-tools.sh")
+        build.executableURL = root.appendingPathComponent("scripts/" + name)
         build.standardOutput = FileHandle.nullDevice
         try build.run()
         build.waitUntilExit()
-        guard build.terminationStatus == 0 else { throw AppError(.internal, "scripts/build-tools.sh failed") }
-        return root.appendingPathComponent("dist/libexec/sandbox/zone").path
+        guard build.terminationStatus == 0 else { throw AppError(.internal, "scripts/\(name) failed") }
     }
 }
 

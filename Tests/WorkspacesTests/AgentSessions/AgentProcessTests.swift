@@ -18,7 +18,8 @@ import Workspaces
             try FileManager.default.createDirectory(atPath: harness.home + "/sub dir", withIntermediateDirectories: false)
             let output = try await agent.run(
                 ProcessStart(
-                    id: "one", fence: 1, command: ["/bin/sh", "-c", "pwd; printf '%s|' \"$@\"; echo \"$WORD\"; cat", "sh", "a b", "", "ü\n$x"],
+                    id: "one", fence: 1,
+                    command: ["/bin/sh", "-c", "pwd; printf '%s|' \"$@\"; echo \"$WORD\"; cat", "sh", "a b", "", "ü\n$x"],
                     directory: "sub dir", environment: ["WORD": "tree=leaf"], stdin: Data("from stdin".utf8)), within: .seconds(20))
             #expect(output.status.state == .exited(0))
             #expect(String(decoding: output.data, as: UTF8.self) == "\(harness.home)/sub dir\na b||ü\n$x|tree=leaf\nfrom stdin")
@@ -105,7 +106,8 @@ import Workspaces
         try await AgentHarness.connected { _, agent in
             let total: Int64 = 40 << 20
             let output = try await agent.run(
-                ProcessStart(id: "flood", fence: 1, shell: "head -c \(total - 4) /dev/zero; echo end"), within: .seconds(60), limit: 4)
+                ProcessStart(id: "flood", fence: 1, shell: "head -c \(total - 4) /dev/zero; echo end"), within: .seconds(60),
+                limit: 4)
             #expect(output.status.outputBytes == total)
             #expect(String(decoding: output.data, as: UTF8.self) == "end\n")
             let head = try await agent.output("flood", from: .cursor(0), limit: 10)
@@ -128,7 +130,8 @@ import Workspaces
 
     @Test func `a child in the background outlives its command, and its output goes on`() async throws {
         try await AgentHarness.connected { harness, agent in
-            _ = try await agent.start(ProcessStart(id: "parent", fence: 1, shell: "mkfifo gate; (read x < gate; echo child) & echo parent"))
+            _ = try await agent.start(
+                ProcessStart(id: "parent", fence: 1, shell: "mkfifo gate; (read x < gate; echo child) & echo parent"))
             let first = try await agent.output("parent", wait: .seconds(20), until: .exit)
             #expect(first.status.state == .exited(0))
             #expect(first.status.outputOpen)
@@ -148,9 +151,14 @@ import Workspaces
             #expect(await refusal(ProcessStart(id: "no spaces", fence: 1, shell: "true"))?.message.hasPrefix("id:") == true)
             #expect(await refusal(ProcessStart(id: "a", fence: 1, command: []))?.message.hasPrefix("command:") == true)
             #expect(await refusal(ProcessStart(id: "a", fence: 1, command: ["a\0b"]))?.message.contains("NUL") == true)
-            #expect(await refusal(ProcessStart(id: "a", fence: 1, shell: "true", environment: ["A=B": ""]))?.message.hasPrefix("environment:") == true)
-            #expect(await refusal(ProcessStart(id: "a", fence: 1, shell: String(repeating: "x", count: 200_000)))?.code == .tooLarge)
-            #expect(await refusal(ProcessStart(id: "a", fence: Fence(1, scope: ""), shell: "true"))?.message.hasPrefix("fence.scope") == true)
+            #expect(
+                await refusal(ProcessStart(id: "a", fence: 1, shell: "true", environment: ["A=B": ""]))?.message.hasPrefix(
+                    "environment:") == true)
+            #expect(
+                await refusal(ProcessStart(id: "a", fence: 1, shell: String(repeating: "x", count: 200_000)))?.code == .tooLarge)
+            #expect(
+                await refusal(ProcessStart(id: "a", fence: Fence(1, scope: ""), shell: "true"))?.message.hasPrefix("fence.scope")
+                    == true)
             let unknown = await #expect(throws: AppError.self) { try await agent.output("never-started") }
             #expect(unknown?.code == .notFound)
         }

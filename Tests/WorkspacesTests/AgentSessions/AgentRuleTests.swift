@@ -60,9 +60,11 @@ import Testing
             .exited(-1), .signaled(9), .refused("'x y' cannot\nbe run: no."), .written(size: 7, created: true), .unknown,
         ]
         for (index, result) in results.enumerated() {
-            guard case .new(let entry) = ledger.admit(
-                id: "task/1:\(index)@x", kind: index.isMultiple(of: 2) ? .process : .write, fence: Fence(Int64(index), scope: "s"),
-                digest: .max, now: 5)
+            guard
+                case .new(let entry) = ledger.admit(
+                    id: "task/1:\(index)@x", kind: index.isMultiple(of: 2) ? .process : .write,
+                    fence: Fence(Int64(index), scope: "s"),
+                    digest: .max, now: 5)
             else { Issue.record("not new"); return }
             lines.append(CallLedger.Record.start(entry).line)
             ledger.end(entry.number, result, now: 6, outputBytes: 99)
@@ -81,7 +83,10 @@ import Testing
     }
 
     @Test func `lines that are torn or of a later version are no records`() {
-        for line in ["", "start", "start 1 id process s 1 ff", "end 1 2", "end 1 2 3 exited", "fence s x", "later 1 2 3", "boot", "end 1 2 3 written 5"] {
+        for line in [
+            "", "start", "start 1 id process s 1 ff", "end 1 2", "end 1 2 3 exited", "fence s x", "later 1 2 3", "boot",
+            "end 1 2 3 written 5",
+        ] {
             #expect(CallLedger.Record(line: line[...]) == nil, "\(line)")
         }
     }
@@ -112,7 +117,8 @@ import Testing
     @Test func `a torn last line is cut off and what follows is read`() async throws {
         try await withDirectory { directory in
             let pool = BlockingPool(threads: 1)
-            try Data("boot one\nfence s 4\nstart 1 a process s 4 ff 10\nend 1 20 5 exi".utf8).write(to: URL(fileURLWithPath: directory + "/journal"))
+            try Data("boot one\nfence s 4\nstart 1 a process s 4 ff 10\nend 1 20 5 exi".utf8).write(
+                to: URL(fileURLWithPath: directory + "/journal"))
             let (journal, ledger, isNewBoot) = try Journal.open(directory: directory, boot: "one", pool: pool)
             #expect(!isNewBoot)
             #expect(ledger["a"]?.result == nil)
@@ -166,7 +172,9 @@ import Testing
 
     @Test func `without --direct the agent takes no arguments, and with it only all of them`() {
         let environment = ["SLIPWAY_SANDBOX_ID": "s", "SLIPWAY_ZONE_FD": "3"]
-        func configuration(_ arguments: [String]) throws -> AgentConfiguration { try AgentConfiguration(arguments: arguments, environment: environment) }
+        func configuration(_ arguments: [String]) throws -> AgentConfiguration {
+            try AgentConfiguration(arguments: arguments, environment: environment)
+        }
         #expect(throws: AgentConfiguration.Refusal.self) { try configuration(["--state", "/tmp"]) }
         #expect(throws: AgentConfiguration.Refusal.self) { try configuration(["--direct", "--state", "/tmp"]) }
         #expect(throws: AgentConfiguration.Refusal.self) { try AgentConfiguration(arguments: [], environment: [:]) }

@@ -22,7 +22,9 @@ import Workspaces
                 await #expect(throws: TunnelError.refused(code: "token", message: "The token is unknown or no longer valid.")) {
                     try await dial(harness, token: "wrong")
                 }
-                await #expect(throws: TunnelError.refused(code: "version", message: "This server speaks tunnel versions [1], the agent [99].")) {
+                await #expect(
+                    throws: TunnelError.refused(code: "version", message: "This server speaks tunnel versions [1], the agent [99].")
+                ) {
                     try await dial(harness, token: harness.token, versions: [99])
                 }
                 #expect(server.sessions.connected.isEmpty)
@@ -220,7 +222,9 @@ struct RawSocket {
     static func leaveDead(_ path: String) throws {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
-        guard with(path, { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }) == 0 else { throw POSIXError(.EADDRINUSE) }
+        guard with(path, { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }) == 0 else {
+            throw POSIXError(.EADDRINUSE)
+        }
     }
 
     private static func with(_ path: String, _ body: (UnsafePointer<sockaddr>) -> Int32) -> Int32 {
