@@ -6,6 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v swift >/dev/null || { echo "swift is missing: install Swift 6.3 (https://swift.org/install) and put it on the PATH" >&2; exit 1; }
 
+mkdir -p dist/libexec/sandbox .build-agent
+exec 9>dist/libexec/.agent.lock
+flock 9
 target=dist/libexec/slipway-agent
 stamp=.build-agent/slipway-agent.sources
 sources=$( { cat Package.swift; swift --version 2>/dev/null
@@ -21,7 +24,6 @@ if ! swift build -c release --product slipway-agent --static-swift-stdlib -Xswif
     cat "$log" >&2
     exit 1
 fi
-mkdir -p dist/libexec/sandbox
 # Renamed into place: a running agent keeps its file.
 install -m 0755 .build-agent/release/slipway-agent "$target.new"
 mv -f "$target.new" "$target"

@@ -14,6 +14,8 @@ machine=$(uname -m)
 command -v "$cc" >/dev/null || { echo "build-tools: no C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
 case $machine in x86_64 | aarch64) ;; *) echo "build-tools: the sandbox knows x86_64 and aarch64, this is $machine" >&2; exit 1 ;; esac
 mkdir -p "$out/sandbox"
+exec 9>"$out/.tools.lock"
+flock 9                                       # several test processes may want them at the same time
 
 # build PROGRAM FOLDER FILE…: compiles when a source, a header or this script is newer
 build() {

@@ -13,14 +13,19 @@ struct FileCalls: Sendable {
         _ path: String, offset: Int64, limit: Int64,
         _ body: @Sendable (FileInfo, FilePieces) async throws -> Void
     ) async throws {
-        try await workers.withWorker { link in
+        try await workers.withAnyWorker { link in
             // The answer and the beginning of the content in one go: a small file costs one change of threads, not three.
             let (info, first) = try await pool.run {
                 try link.ask(WorkerRequest(operation: .read, path: path, offset: offset, limit: limit))
                 let info = try WireJSON.decode(FileInfo.self, from: link.expect(.result))
                 return (info, try FilePieces.receive(link, atMost: WorkerFrame.chunk))
             }
-            try await body(info, FilePieces(link: link, pool: pool, first: first, left: limit))
+            // Once a part is out there is no second beginning.
+            do { try await body(info, FilePieces(link: link, pool: pool, first: first, left: limit)) } catch WorkerSocket.Failure
+                .closed
+            {
+                throw WorkerSocket.Failure.malformed
+            }
         }
     }
 
@@ -34,7 +39,7 @@ struct FileCalls: Sendable {
     }
 
     private func single(_ request: WorkerRequest, patience: Int) async throws -> ByteBuffer {
-        try await workers.withWorker(patience: patience) { link in
+        try await workers.withAnyWorker(patience: patience) { link in
             try await pool.run {
                 try link.ask(request)
                 return try link.expect(.result)

@@ -43,6 +43,22 @@ actor FileWorkers {
     nonisolated func withWorker<Value: Sendable>(
         patience seconds: Int = 30, _ body: @Sendable (WorkerLink) async throws -> Value
     ) async throws -> Value {
+        do { return try await lend(patience: seconds, body) } catch { throw Self.explain(error) }
+    }
+
+    /// The same for work without an effect: if the worker ended (the workload may kill it at any time), another one does it.
+    nonisolated func withAnyWorker<Value: Sendable>(
+        patience seconds: Int = 30, _ body: @Sendable (WorkerLink) async throws -> Value
+    ) async throws -> Value {
+        for _ in 0..<3 {
+            do { return try await lend(patience: seconds, body) } catch WorkerSocket.Failure.closed where !Task.isCancelled {}
+        }
+        return try await withWorker(patience: seconds, body)
+    }
+
+    private nonisolated func lend<Value: Sendable>(
+        patience seconds: Int, _ body: @Sendable (WorkerLink) async throws -> Value
+    ) async throws -> Value {
         let link = try await take()
         do {
             let value = try await withTaskCancellationHandler {
@@ -58,7 +74,7 @@ actor FileWorkers {
             throw refusal.failure
         } catch {
             await put(link, again: false)
-            throw Self.explain(error)
+            throw error
         }
     }
 

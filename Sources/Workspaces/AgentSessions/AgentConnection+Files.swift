@@ -51,7 +51,14 @@ extension AgentConnection {
         let pieces = stride(from: 0, to: data.count, by: 1 << 18).map {
             ByteBuffer(bytes: data.dropFirst($0).prefix(1 << 18))
         }
-        return try await writeFile(path, contents: AsyncPieces(pieces), call: call, fence: fence, sandbox: sandbox)
+        var attempt = 0
+        while true {
+            do {
+                return try await writeFile(path, contents: AsyncPieces(pieces), call: call, fence: fence, sandbox: sandbox)
+            } catch let error as AppError where (error.cause as? AgentFailure)?.code == .busy && attempt < 3 {
+                attempt += 1  // its file worker was killed, say; nothing was written
+            }
+        }
     }
 
     /// The same for content that comes in pieces. Nothing is written unless all of them came.
