@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "place.h"
 #include "tree.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +10,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define GONE ".gone"
 
 static int open_directory(int at, const char *name) { return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
 
@@ -26,20 +29,6 @@ static bool make_only(int at, const char *name, mode_t mode, uid_t owner) {
     if (fd < 0) return false;
     close(fd);
     return true;
-}
-
-void base_prepare(const char *path) {
-    struct stat st;
-    options.base_path = realpath(path, NULL);
-    options.base = options.base_path ? open(options.base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (options.base < 0 || fstat(options.base, &st)) fail(path);
-    if (st.st_uid != geteuid() || st.st_mode & 022) {
-        errno = EPERM;
-        fail(text("%s must belong to the launcher's user and be writable by nobody else", path));
-    }
-    // On disk a home belongs to 1000:1000; each sandbox sees it as its own workload's, through an idmapped mount.
-    bool made = make_only(options.base, "ws", 0711, 0) && make_only(options.base, "skel", 0755, WORKLOAD);
-    if (!made || !make_only(options.base, "sock", 0755, options.socket_owner)) fail(path);
 }
 
 // The owner is written once, whole, before anything else is in the place.
@@ -95,5 +84,33 @@ bool place_is_running(const struct place *place) {
 int place_remove(struct place *place) {
     int error = place_lock(place);
     if (error) return error;
-    return tree_remove(options.base, text("ws/%u", place->number)) ? errno : 0;
+    // Out of the way first, so that a start meanwhile finds no place rather than half of one.
+    const char *gone = text("ws/%u" GONE, place->number);
+    if (tree_remove(options.base, gone) || renameat(options.base, text("ws/%u", place->number), options.base, gone)) return errno;
+    return tree_remove(options.base, gone) ? errno : 0;
+}
+
+void base_finish_removals(void) {
+    int fd = open_directory(options.base, "ws");
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    if (!list) return;
+    for (struct dirent *entry; (entry = readdir(list));) {
+        size_t length = strlen(entry->d_name);
+        if (length > strlen(GONE) && !strcmp(entry->d_name + length - strlen(GONE), GONE)) tree_remove(fd, entry->d_name);
+    }
+    closedir(list);
+}
+
+void base_prepare(const char *path) {
+    struct stat st;
+    options.base_path = realpath(path, NULL);
+    options.base = options.base_path ? open(options.base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (options.base < 0 || fstat(options.base, &st)) fail(path);
+    if (st.st_uid != geteuid() || st.st_mode & 022) {
+        errno = EPERM;
+        fail(text("%s must belong to the launcher's user and be writable by nobody else", path));
+    }
+    // On disk a home belongs to 1000:1000; each sandbox sees it as its own workload's, through an idmapped mount.
+    bool made = make_only(options.base, "ws", 0711, 0) && make_only(options.base, "skel", 0755, WORKLOAD);
+    if (!made || !make_only(options.base, "sock", 0755, options.socket_owner)) fail(path);
 }

@@ -19,3 +19,5 @@ bool place_is_running(const struct place *place);
 int place_remove(struct place *place);
 // Checks BASE and makes what is common to all workspaces. Ends the process when BASE is unfit.
 void base_prepare(const char *path);
+// Removes what a launcher that was killed had begun to remove.
+void base_finish_removals(void);

@@ -44,7 +44,7 @@ static int remove_in(struct removal *removal, int at, const char *name, int dept
     if (errno != EISDIR && errno != EPERM) return -1;
     if (depth > DEEPEST) return move_up(removal, at, name);
     DIR *list = enter(at, name, true);
-    if (!list) return -1;
+    if (!list) return errno == ENOENT ? 0 : -1;       // somebody else removes, too
     struct stat st;
     if (!fstat(dirfd(list), &st) && (st.st_mode & 0700) != 0700) fchmod(dirfd(list), 0700);
     if (depth == 0) removal->top = dirfd(list);
@@ -55,7 +55,7 @@ static int remove_in(struct removal *removal, int at, const char *name, int dept
     }
     closedir(list);
     if (result) { errno = error; return -1; }
-    return unlinkat(at, name, AT_REMOVEDIR);
+    return unlinkat(at, name, AT_REMOVEDIR) && errno != ENOENT ? -1 : 0;
 }
 
 int tree_remove(int at, const char *name) {

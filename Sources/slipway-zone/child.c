@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,24 +17,25 @@ enum { ABOVE = 64 };             // descriptors are parked at or above it while 
 
 struct report { int stage, error; };
 
+// A child inherits its score: so the workload is the first to go when memory runs out, and the zone goes with nobody. The file is
+// opened while it still belongs to us.
+static int oom_file = -1;
+enum { ZONE, COMMAND };
+
+void child_prepare(void) {
+    oom_file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (oom_file < 0) dprintf(2, "zone: oom_score_adj: %s\n", strerror(errno));
+}
+
+static void oom_score(int whose) {
+    const char *score = whose == COMMAND ? "500" : "0";
+    if (oom_file >= 0) (void)!pwrite(oom_file, score, strlen(score), 0);
+}
+
 static _Noreturn void give_up(int report, enum start_stage stage) {
     struct report r = {stage, errno};
     (void)!write(report, &r, sizeof r);
     _exit(127);
-}
-
-static void write_file(const char *path, const char *text) {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    (void)!write(fd, text, strlen(text));
-    close(fd);
-}
-
-// Room for zone and agent when the workload forks until it cannot, and the workload is the first to go when memory runs out.
-static void lower_limits(void) {
-    struct rlimit processes = {480, 480};
-    setrlimit(RLIMIT_NPROC, &processes);
-    write_file("/proc/self/oom_score_adj", "500");
 }
 
 static bool place_descriptors(const struct child *child, int *report) {
@@ -60,9 +61,9 @@ static bool place_descriptors(const struct child *child, int *report) {
     return syscall(SYS_close_range, count + 1, ~0u, 0) == 0;
 }
 
+// Until the exec this process is not dumpable, like the zone: it has the zone's descriptors, which the rest of the workload, being
+// the same user, could else take out of it. The kernel closes what is close-on-exec before it makes the new program dumpable.
 static _Noreturn void become(const struct child *child, const struct start *start, int report) {
-    // First: /proc/self of a process that is not dumpable belongs to root.
-    prctl(PR_SET_DUMPABLE, 1);
     setsid();
     int high = fcntl(report, F_DUPFD_CLOEXEC, ABOVE);
     if (high < 0 || (report = high, !place_descriptors(child, &report))) give_up(report, STAGE_FORK);
@@ -73,7 +74,8 @@ static _Noreturn void become(const struct child *child, const struct start *star
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(022);
-    if (!(start->flags & START_HELPER)) lower_limits();
+    struct rlimit processes = {480, 480};             // room for zone and agent when the workload forks until it cannot
+    if (!(start->flags & START_HELPER)) setrlimit(RLIMIT_NPROC, &processes);
 
     if (chdir(start->directory)) give_up(report, STAGE_DIRECTORY);
     for (char **variable = start->variables; *variable; variable++) putenv(*variable);
@@ -84,9 +86,11 @@ static _Noreturn void become(const struct child *child, const struct start *star
 struct started child_start(const struct child *child, const struct start *start, pid_t *pid) {
     int report[2];
     if (pipe2(report, O_CLOEXEC)) return (struct started){.error = errno, .stage = STAGE_FORK};
+    if (!(start->flags & START_HELPER)) oom_score(COMMAND);
     *pid = fork();
     if (*pid == 0) become(child, start, report[1]);
     int error = errno;
+    oom_score(ZONE);
     close(report[1]);
     struct started result = {.error = *pid < 0 ? error : 0, .stage = STAGE_FORK};
     struct report r;

@@ -8,5 +8,7 @@ struct child {
     int output, input;           // those of the above that were made for the child and are to be closed here
 };
 
+// Once, before the zone gives up being dumpable.
+void child_prepare(void);
 // Returns after the exec has succeeded or failed.
 struct started child_start(const struct child *child, const struct start *start, pid_t *pid);

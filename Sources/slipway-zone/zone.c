@@ -3,6 +3,7 @@
 // It has no token, no capability and the workload's own uid. As process 1 it cannot be killed from inside; not dumpable, it
 // cannot be traced or looked into.
 #define _GNU_SOURCE
+#include "child.h"
 #include "command.h"
 #include "request.h"
 #include "rights.h"
@@ -61,6 +62,7 @@ static int leave(bool direct) {
 // --direct: outside a sandbox, for tests of the agent's protocol. There is no wall then.
 int main(int count_of_arguments, char **arguments) {
     bool direct = count_of_arguments == 2 && !strcmp(arguments[1], "--direct");
+    child_prepare();
     prctl(PR_SET_DUMPABLE, 0);
     if (direct) prctl(PR_SET_CHILD_SUBREAPER, 1);
     else if (!filtered()) { errno = EPERM; give_up("no seccomp filter is in force"); }

@@ -47,6 +47,27 @@ struct EscapeTests {
         #expect(!finding.blocked && !finding.how.hasPrefix("the probe"), "\(probe): \(finding.how)")
     }
 
+    /// Found open once: the child of the zone could be robbed between fork and exec.
+    @Test(arguments: Mode.possible)
+    func `a command that is just starting has nothing of the zone's to take`(mode: Mode) async throws {
+        try await TestHost.with(mode) { host in
+            let server = try StandInServer(host.configuration)
+            defer { server.close() }
+            _ = try await host.sandbox.start(TestHost.spec())
+            let agent = try server.accept()
+            let thief = try String(contentsOfFile: TestHost.resource("thief.py"), encoding: .utf8)
+            #expect(try agent.start(["/usr/bin/python3", "-c", thief], id: "thief").error == 0)
+            while try agent.status("thief").total == 0 { _ = try agent.receive() }
+            // Until it has had a thousand looks or so: the hole of the time showed within ten.
+            for _ in 0..<400 { #expect(try agent.run(["/bin/true"]).status.exited == 0) }
+            #expect(try agent.run(["/usr/bin/touch", "stop"]).status.exited == 0)
+            #expect(try agent.waitForEnd("thief").exited == 0)
+            let words = String(decoding: try agent.ring("thief").bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+            #expect(try #require(Int(words[1])) > 100, "\(words)")
+            #expect(words.dropFirst(2).joined() == "[]", "\(words)")
+        }
+    }
+
     @Test func `every probe of the script is a test`() throws {
         let script = try String(contentsOfFile: TestHost.resource("probes.py"), encoding: .utf8)
         let written = script.matches(of: /@probe\ndef (\w+)\(/).map { String($0.1) }

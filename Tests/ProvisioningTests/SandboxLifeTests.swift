@@ -188,6 +188,20 @@ struct SandboxLifeTests {
         }
     }
 
+    @Test(arguments: Mode.possible)
+    func `a removal that was cut short is finished by the next launcher`(mode: Mode) async throws {
+        try await TestHost.with(mode) { host in
+            let half = "\(host.configuration.base)/ws/77.gone"
+            try FileManager.default.createDirectory(atPath: "\(half)/upper/a/b", withIntermediateDirectories: true)
+            if geteuid() == 0 { for path in ["", "/upper", "/upper/a", "/upper/a/b"] { chown(half + path, 65534, 65534) } }
+            let next = try await LocalSandbox.open(host.configuration, logger: TestHost.logger)
+            let deadline = ContinuousClock.now + .seconds(20)
+            while FileManager.default.fileExists(atPath: half), ContinuousClock.now < deadline { sched_yield() }
+            #expect(!FileManager.default.fileExists(atPath: half))
+            next.close()
+        }
+    }
+
     // MARK: Helpers
 
     private func family(of pid: pid_t) -> [pid_t] {
