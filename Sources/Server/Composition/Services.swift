@@ -55,5 +55,9 @@ package struct Services: Sendable {
         let responder = PageResponder(templates: try DashboardTemplates(files: Embedded.files))
         AccountPages(responder: responder, users: users, authenticator: authenticator).register(on: table)
         TaskPageRoutes(responder: responder, routes: taskRoutes, accessURL: configuration.effectiveAccessURL).register(on: table)
+        WorkspacePageRoutes(responder: responder, workspaces: workspaces).register(on: table)
+        RecordPageRoutes(
+            responder: responder, interceptions: interceptions, audit: audit, accessURL: configuration.effectiveAccessURL
+        ).register(on: table)
     }
 }

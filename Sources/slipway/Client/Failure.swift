@@ -27,7 +27,9 @@ struct Failure: Error {
     /// An answer of the server that is no success.
     init(status: Int, body: ErrorResponse?) {
         var message = body?.message ?? "The server answered with status \(status)."
-        for validation in body?.validations ?? [] { message += "\n  \(validation.field): \(validation.detail)" }
+        for validation in body?.validations ?? [] where validation.detail != message {
+            message += "\n  \(validation.field): \(validation.detail)"
+        }
         if let id = body?.detail, !id.isEmpty, status >= 500 { message += "\n  request \(id)" }
         switch status {
         case 401: self.init(.notAllowed, message, hint: "Sign in again with 'slipway login URL'.")

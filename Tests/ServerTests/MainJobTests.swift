@@ -1,0 +1,101 @@
+import API
+import Foundation
+import Testing
+
+/// The main job as a developer does it: real server, real sandbox, real client program, scripted model.
+@Suite(.serialized) struct MainJobTests {
+    @Test func `a task on a repository with a failing test comes back as a commit that mends it, with price and proof`()
+        async throws
+    {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            let prompt = "A test fails. Find the bug, fix it, and show that all tests pass."
+            let task = try bench.createTask(prompt, server, ["--model", "demo-scripted"])
+
+            let followed = try bench.slipway(["task", "follow", task], server: server)
+            #expect(followed.status == 0, "\(followed.output)\n\(followed.errors)\n\(server.logText)")
+            #expect(followed.output.contains("▸ execute"))
+            #expect(followed.output.contains("scripted"))
+
+            let value = try await bench.client(server).get("\(APIPaths.tasks)/\(task)").json(AgentTask.self)
+            #expect(value.status == "completed" && value.scripted)
+            #expect(value.usage.costNanoDollars > 0 && value.usage.steps > 3)
+            #expect(value.repository.changedFiles >= 1)
+
+            // The tests fail before, and pass on the branch that comes back.
+            #expect(
+                try bench.shell("python3 -m unittest -q 2>/dev/null && echo pass || echo fail", in: bench.repository) == "fail\n")
+            let pulled = try bench.slipway(["task", "pull", task], server: server)
+            #expect(pulled.status == 0, "\(pulled.errors)")
+            try bench.shell("git checkout -q \(value.repository.branch) && python3 -m unittest -q", in: bench.repository)
+            let author = try bench.shell("git log -1 --format='%an <%ae>|%s'", in: bench.repository)
+            #expect(!author.contains("||") && author.contains("|"))
+
+            let diff = try bench.slipway(["task", "diff", task], server: server)
+            #expect(diff.output.hasPrefix("diff --git ") && diff.output.contains("\n+"))
+            let usage = try bench.slipway(["usage"], server: server)
+            #expect(usage.output.contains("demo-scripted") && usage.output.contains("$"))
+            let verified = try bench.slipway(["audit", "verify"], server: server)
+            #expect(verified.status == 0 && verified.output.contains("the record verifies"), "\(verified.output)\(verified.errors)")
+            await server.stop()
+        }
+    }
+
+    @Test func `a path that is no repository, a repository without a commit and an unknown model are refused with what to do`()
+        async throws
+    {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            let empty = try ServerProcess.temporaryDirectory()
+            defer { try? FileManager.default.removeItem(atPath: empty) }
+            let none = try bench.slipway(["task", "create", "--repo", empty, "--prompt", "x"], server: server)
+            #expect(none.status == 1 && none.errors.contains("is no git repository") && none.errors.contains("git init"))
+            try bench.shell("git init -q", in: empty)
+            let unborn = try bench.slipway(["task", "create", "--repo", empty, "--prompt", "x"], server: server)
+            #expect(unborn.status == 1 && unborn.errors.contains("has no commit yet"))
+            let model = try bench.slipway(
+                ["task", "create", "--repo", bench.repository, "--prompt", "x", "--model", "no-such-model"], server: server)
+            #expect(model.status != 0 && model.errors.contains("no-such-model"), "\(model.errors)")
+            await server.stop()
+        }
+    }
+
+    @Test func `a limit on steps pauses a task with the reason, and resuming with a higher one completes it`() async throws {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            let task = try bench.createTask("demo: steps", server, ["--max-steps", "2"])
+            let paused = try await bench.follow(task, bench.client(server)) { task, _ in JobBench.isAtRest(task) }
+            #expect(paused.task.status == "paused" && paused.task.usage.steps == 2, "\(paused.task)")
+            #expect(paused.task.message?.isEmpty == false)
+            let resumed = try bench.slipway(["task", "resume", task, "--max-steps", "50"], server: server)
+            #expect(resumed.status == 0, "\(resumed.errors)")
+            let done = try await bench.follow(task, bench.client(server)) { task, _ in task.status == "completed" }
+            #expect(done.task.usage.steps == 7)
+            let pulled = try bench.slipway(["task", "pull", task], server: server)
+            #expect(pulled.status == 0, "\(pulled.errors)")
+            let steps = try bench.shell("git show \(done.task.repository.branch):steps.txt", in: bench.repository)
+            #expect(steps == "1\n2\n3\n4\n5\n6\n")
+            await server.stop()
+        }
+    }
+
+    @Test func `an interrupt stops the running command and the task within a second`() async throws {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            let client = bench.client(server)
+            let task = try bench.createTask("demo: long command", server)
+            _ = try await bench.follow(task, client) { _, events in events.contains { $0.kind == "tool_call" } }
+            let begin = ContinuousClock.now
+            let answer = try await client.post("\(APIPaths.tasks)/\(task)/interrupt", [String: String]())
+            #expect(answer.status == 200, "\(answer.text)")
+            let stopped = try await bench.follow(task, client) { task, _ in task.status == "interrupted" }
+            // One second for the stop itself; polling and this busy machine get a little more.
+            #expect(begin.duration(to: .now) < .seconds(3), "\(stopped.events.map(\.kind))")
+            await server.stop()
+        }
+    }
+}
