@@ -158,6 +158,8 @@ let package = Package(
             name: "ServerTests",
             dependencies: ["Server", "slipway-server", "API", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
+        .testTarget(
+            name: "DocsTests", dependencies: ["Server", "slipway", "slipway-server"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -68,7 +68,7 @@ extension Gateway {
 
     private func unknownProvider(_ call: GatewayCall, _ settings: Settings) -> AppError {
         let names = settings.providers(of: call.principal.organization).filter(\.isEnabled).map(\.name)
-        let known = names.isEmpty ? "none is set up yet: slipway providers create" : "there are: \(names.joined(separator: ", "))"
+        let known = names.isEmpty ? "none is set up yet: slipway providers add" : "there are: \(names.joined(separator: ", "))"
         return AppError(.notFound, "There is no provider named '\(call.provider.prefix(64))' (\(known)).", field: "provider")
     }
 
@@ -105,7 +105,7 @@ extension Gateway {
         if interception.refusal == nil, provider.keys.isEmpty {
             interception.refusal = AppError(
                 .unavailable,
-                "The provider '\(provider.name)' has no key; an admin can add one: slipway providers update \(provider.name) --key."
+                "The provider '\(provider.name)' has no key; an admin can add one: slipway providers key \(provider.name)."
             )
         }
         guard let price, interception.refusal == nil else {
@@ -113,7 +113,7 @@ extension Gateway {
                 interception.refusal
                 ?? AppError(
                     .policyDenied,
-                    "The model '\(summary.model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(provider.type.rawValue)/\(summary.model) --input <dollars per million tokens> --output <…>."
+                    "The model '\(summary.model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(summary.model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
                 )
             interception.refusal = refusal
             _ = try? await holds.take(.init(interception: interception, demand: nil))

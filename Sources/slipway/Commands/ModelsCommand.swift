@@ -43,14 +43,14 @@ struct ModelsCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reporting {
-                let made: AIModel = try await connection.client().post(
-                    APIPaths.models,
+                try await connection.client().send(
+                    "POST", APIPaths.models,
                     SetModelPriceRequest(
                         type: type, model: model, inputPerMillion: try micro(inputPrice, "--input-price"),
                         outputPerMillion: try micro(outputPrice, "--output-price"),
                         cacheReadPerMillion: try cacheRead.map { try micro($0, "--cache-read") },
                         cacheWritePerMillion: try cacheWrite.map { try micro($0, "--cache-write") }))
-                print("\(made.model): priced.")
+                print("\(model): priced.")
             }
         }
 
