@@ -135,7 +135,10 @@ let package = Package(
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "Schema", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "HTTPTransportTests",
-            dependencies: ["HTTPTransport", "TestSupport", nio, nioPosix, .product(name: "NIOHTTP1", package: "swift-nio")],
+            dependencies: [
+                "Core", "HTTPTransport", "TestSupport", nio, nioPosix, concurrencyHelpers, log, hummingbird,
+                .product(name: "HummingbirdHTTP2", package: "hummingbird"),
+            ],
             swiftSettings: settings),
         .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
         .testTarget(

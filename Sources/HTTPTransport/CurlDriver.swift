@@ -44,7 +44,6 @@ final class CurlDriver: @unchecked Sendable {
         _ = Self.globalInit
         multi = curl_multi_init()!
         ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, 10_000)  // idle connections kept; curl's own choice is 4 per transfer
-        ccurl_multi_set_long(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 1_000)
         let context = Unmanaged.passUnretained(self).toOpaque()
         ccurl_multi_on_socket(
             multi,
@@ -197,10 +196,6 @@ final class CurlDriver: @unchecked Sendable {
 
     private func begin(_ transfer: Transfer) {
         transfer.clock.start(at: now)
-        add(transfer)
-    }
-
-    private func add(_ transfer: Transfer) {
         guard let easy = idleHandles.popLast() ?? curl_easy_init() else {
             markDirty(transfer)
             transfer.sink?.finished(AppError(.unavailable, "out of memory while calling \(transfer.target.name)"))
@@ -229,20 +224,15 @@ final class CurlDriver: @unchecked Sendable {
     }
 
     private func finish(_ transfer: Transfer, _ failure: (any Error)?) {
-        guard let easy = detach(transfer) else { return }
-        curl_easy_reset(easy)
-        if idleHandles.count < 256 { idleHandles.append(easy) } else { curl_easy_cleanup(easy) }
-        markDirty(transfer)
-        transfer.sink?.finished(failure)
-    }
-
-    private func detach(_ transfer: Transfer) -> UnsafeMutableRawPointer? {
-        guard let easy = transfer.easy else { return nil }
+        guard let easy = transfer.easy else { return }
         curl_multi_remove_handle(multi, easy)
         live[easy] = nil
         transfer.easy = nil
         transfer.releaseRequest()
-        return easy
+        curl_easy_reset(easy)
+        if idleHandles.count < 256 { idleHandles.append(easy) } else { curl_easy_cleanup(easy) }
+        markDirty(transfer)
+        transfer.sink?.finished(failure)
     }
 
     private func collectFinished() {
@@ -250,15 +240,7 @@ final class CurlDriver: @unchecked Sendable {
         var code = CURLE_OK
         while ccurl_multi_next_done(multi, &easy, &code) == 1 {
             guard let easy, let transfer = live[easy] else { continue }
-            if code == CURLE_HTTP2, !transfer.isHTTP1Only, !transfer.head.isComplete {
-                // curl 7.88 loses streams of a shared HTTP/2 connection: nothing was seen of this one yet, so HTTP/1.1 once.
-                _ = detach(transfer)
-                curl_easy_cleanup(easy)
-                transfer.isHTTP1Only = true
-                add(transfer)
-            } else {
-                finish(transfer, code == CURLE_OK ? nil : transfer.error(for: code))
-            }
+            finish(transfer, code == CURLE_OK ? nil : transfer.error(for: code))
         }
     }
 

@@ -2,7 +2,7 @@ import Core
 import Logging
 import NIOConcurrencyHelpers
 
-/// Calls other servers over HTTP/1.1 and HTTP/2 with libcurl, on threads of its own.
+/// Calls other servers over HTTP/1.1 with libcurl, on threads of its own.
 ///
 /// Redirects are not followed, nothing is decompressed, no proxy is taken from the environment. Connections are kept.
 package final class HTTPTransport: Sendable {

@@ -5,7 +5,6 @@ import Core
 struct RequestTarget: Sendable {
     var host: String
     var port: String
-    var isTLS: Bool
     var unixSocket: String?
 
     /// How errors name the other side: `api.example.com:443`, or the path of the socket.
@@ -61,7 +60,7 @@ extension HTTPClientRequest {
                 .badRequest, "the URL of host \(host) contains a user or password: send credentials as a header", field: "url")
         }
         let port = part(CURLUPART_PORT, UInt32(CURLU_DEFAULT_PORT)) ?? (scheme == "https" ? "443" : "80")
-        return RequestTarget(host: host, port: port, isTLS: scheme == "https", unixSocket: unixSocket)
+        return RequestTarget(host: host, port: port, unixSocket: unixSocket)
     }
 }
 

@@ -25,8 +25,9 @@ struct ResponseHead {
         }
         if line.starts(with: "HTTP/".utf8) {
             headers.removeAll(keepingCapacity: true)
-            status = content.drop { $0 != UInt8(ascii: " ") }.dropFirst().prefix(3)
-                .reduce(0) { $0 * 10 + Int($1 &- UInt8(ascii: "0")) }
+            let digits = content.drop { $0 != UInt8(ascii: " ") }.dropFirst().prefix(3)
+            let isNumber = digits.count == 3 && digits.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+            status = isNumber ? digits.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) } : 0
         } else if line[0] == UInt8(ascii: " ") || line[0] == UInt8(ascii: "\t") {
             if !headers.isEmpty { headers[headers.count - 1].value += " " + text(content) }  // obs-fold, RFC 9112 §5.2
         } else if let colon = content.firstIndex(of: UInt8(ascii: ":")) {

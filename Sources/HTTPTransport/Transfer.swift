@@ -18,7 +18,6 @@ package final class Transfer: @unchecked Sendable {
     var bytesRead = 0
     var isPaused = false
     var isDirty = false
-    var isHTTP1Only = false
     /// What a callback refused, in place of curl's "aborted by callback".
     var refusal: AppError?
     var clock: TransferClock

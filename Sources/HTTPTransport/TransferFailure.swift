@@ -29,7 +29,7 @@ enum TransferFailure {
             return upstream("the TLS handshake with \(name) failed (\(detail))", retry: soon)
         case CURLE_GOT_NOTHING:
             return upstream("\(name) closed the connection without an answer", retry: .now)
-        case CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_HTTP2, CURLE_HTTP2_STREAM:
+        case CURLE_PARTIAL_FILE, CURLE_RECV_ERROR:
             return upstream(
                 hasHead
                     ? "\(name) broke off its answer after \(bytesRead) bytes of the body"
