@@ -51,12 +51,17 @@ package final class Gateway: Service {
         let ledger = AuditChain(.ledger, replica: configuration.replica)
         let factChain = AuditChain(.facts, replica: configuration.replica)
         facts = AuditFacts(pool: pool, chain: factChain)
-        holds = HoldLoop(pool: pool, chain: calls)
+        let holds = HoldLoop(pool: pool, chain: calls)
+        self.holds = holds
         let settle = SettleLoop(pool: pool, chain: ledger, logger: logger)
         self.settle = settle
-        flush = FlushLoop(pool: pool, chains: [calls, ledger], logger: logger) { reached in
-            if let n = reached[ledger.id] { settle.confirm(upTo: n) }
-        }
+        flush = FlushLoop(
+            pool: pool, chains: [calls, ledger], logger: logger,
+            onFlush: { reached in if let n = reached[ledger.id] { settle.confirm(upTo: n) } },
+            onLoss: {
+                holds.recheck()
+                settle.recheck()
+            })
         contentStore = ContentStore(pool: pool)
         content = ContentLoop(store: contentStore, metrics: configuration.metrics, logger: logger)
         reaper = Reaper(pool: pool, settle: settle, contents: contentStore, replica: configuration.replica, logger: logger)

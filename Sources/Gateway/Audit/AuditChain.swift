@@ -64,6 +64,12 @@ final class AuditChain: Sendable {
         action?()
     }
 
+    /// Reads the head again, in a transaction of its own; on the lane of those who append.
+    func recheck(_ pool: PostgresPool) async {
+        doubt()
+        do { try await pool.withTransaction { try await prepare($0) } } catch { doubt() }
+    }
+
     /// - Parameter at: microseconds since 1970.
     func draft(_ entries: [AuditEntry], at: Int64) throws -> Draft {
         let (isCurrent, known) = state.withLockedValue { ($0.isCurrent, $0.head) }

@@ -17,16 +17,21 @@ final class FlushLoop: Sendable {
     private let logger: Logger
     private let flushed = NIOLockedValueBox<[UUID: Int64]>([:])
     private let onFlush: @Sendable ([UUID: Int64]) -> Void
+    private let onLoss: @Sendable () -> Void
     private let batcher = NIOLockedValueBox<Batcher<Void, Void>?>(nil)
 
-    /// - Parameter onFlush: up to which number each chain is on disk.
+    /// - Parameters:
+    ///   - onFlush: up to which number each chain is on disk.
+    ///   - onLoss: the heads must be read again.
     init(
-        pool: PostgresPool, chains: [AuditChain], logger: Logger, onFlush: @escaping @Sendable ([UUID: Int64]) -> Void
+        pool: PostgresPool, chains: [AuditChain], logger: Logger, onFlush: @escaping @Sendable ([UUID: Int64]) -> Void,
+        onLoss: @escaping @Sendable () -> Void
     ) {
         self.pool = pool
         self.chains = chains
         self.logger = logger
         self.onFlush = onFlush
+        self.onLoss = onLoss
         let perform: @Sendable ([Void]) async -> [Result<Void, any Error>] = { [weak self] batch in
             guard let self else { return batch.map { _ in .failure(CancellationError()) } }
             do {
@@ -90,7 +95,7 @@ final class FlushLoop: Sendable {
         }
         guard confirmed == heads.count else {
             logger.error("the database lost audit entries that it had committed, as it does when it crashes")
-            for chain in chains { chain.doubt() }
+            onLoss()
             throw AppError(.unavailable, "The database lost what was just put on record.")
         }
         let reached = Dictionary(uniqueKeysWithValues: heads.map { ($0.chain, $0.head.n) })

@@ -24,18 +24,31 @@ final class HoldLoop: Sendable {
 
     private let pool: PostgresPool
     private let chain: AuditChain
-    private let batcher: Batcher<Request, Grant>
+    /// Nil looks where the chain stands.
+    private let batcher: Batcher<Request?, Grant?>
 
     init(pool: PostgresPool, chain: AuditChain) {
         self.pool = pool
         self.chain = chain
-        batcher = Batcher(largest: 256) { batch in await Self.perform(batch, pool, chain) }
+        batcher = Batcher(largest: 256) { batch in
+            if batch.contains(where: { $0 == nil }) { await chain.recheck(pool) }
+            let requests = batch.compactMap { $0 }
+            var results = requests.isEmpty ? [] : await Self.perform(requests, pool, chain).map { $0.map { Grant?.some($0) } }
+            for index in batch.indices where batch[index] == nil { results.insert(.success(nil), at: index) }
+            return results
+        }
     }
 
     /// Returns when the hold, or the refusal, is committed.
     ///
     /// - Throws: `budgetExceeded` when too little is left; the refusal of a request that has one; `unavailable` without the database.
-    func take(_ request: Request) async throws -> Grant { try await batcher.submit(request) }
+    func take(_ request: Request) async throws -> Grant {
+        guard let grant = try await batcher.submit(request) else { throw AppError(.internal, "The hold has no outcome.") }
+        return grant
+    }
+
+    /// The database may have lost entries.
+    func recheck() { batcher.post([nil]) }
 
     func idle() async { await batcher.idle() }
 

@@ -20,7 +20,7 @@ final class SettleLoop: Sendable {
     private let logger: Logger
     private let unconfirmed = NIOLockedValueBox<[Unconfirmed]>([])
     private let isGivingUp = NIOLockedValueBox(false)
-    private let batcher = NIOLockedValueBox<Batcher<Settlement, Void>?>(nil)
+    private let batcher = NIOLockedValueBox<Batcher<Settlement?, Void>?>(nil)
 
     init(pool: PostgresPool, chain: AuditChain, logger: Logger) {
         self.pool = pool
@@ -28,7 +28,9 @@ final class SettleLoop: Sendable {
         self.logger = logger
         batcher.withLockedValue {
             $0 = Batcher(largest: 256) { [weak self] batch in
-                await self?.perform(batch)
+                if batch.contains(where: { $0 == nil }) { await chain.recheck(pool) }
+                let settlements = batch.compactMap { $0 }
+                if !settlements.isEmpty { await self?.perform(settlements) }
                 return batch.map { _ in .success(()) }
             }
         }
@@ -42,6 +44,9 @@ final class SettleLoop: Sendable {
 
     /// Returns when it is booked; the disk may not have it yet.
     func settleAndWait(_ settlement: Settlement) async throws { try await batcher.withLockedValue { $0 }?.submit(settlement) }
+
+    /// The database may have lost entries.
+    func recheck() { batcher.withLockedValue { $0 }?.post([nil]) }
 
     /// Everything up to this number of the chain is on disk.
     func confirm(upTo n: Int64) { unconfirmed.withLockedValue { $0.removeAll { $0.n <= n } } }
