@@ -84,7 +84,7 @@ extension Gateway {
                 "The provider '\(provider.name)' is of type \(provider.type.rawValue) and does not serve /\(call.route.prefix(64))."
             )
         }
-        guard settle.pending < SettleLoop.mostPending else {
+        guard settle.pending < admission.limits.pendingSettlements else {
             throw AppError(
                 .unavailable, "The database is away and too many calls wait to be booked; new ones are refused until it is back.",
                 retry: .after(.seconds(5)))

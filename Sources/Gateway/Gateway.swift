@@ -127,11 +127,11 @@ package final class Gateway: Service {
     }
 
     private func cutAll() async {
-        for relay in relays.all { relay.cut("the server is shutting down") }
+        for relay in relays.all { relay.stop("The server is shutting down; try again, another one will answer.") }
         // A reader that does not read any more cannot take its end: it is settled without it.
         let deadline = ContinuousClock.now + .seconds(1)
         while admission.inFlight > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }
-        for call in open.all { call.end(.cut("the server is shutting down")) }
+        for call in open.all { call.end(.stopped("the server is shutting down")) }
     }
 
     private func finishWrites() async {

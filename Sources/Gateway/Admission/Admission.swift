@@ -7,10 +7,13 @@ package final class Admission: Sendable {
         /// Calls under way in this process.
         package var concurrency: Int
         package var bodyBytes: Int
+        /// Ended calls that wait to be booked while the database is away; beyond it new calls are refused.
+        package var pendingSettlements: Int
 
-        package init(concurrency: Int = 5000, bodyBytes: Int = 32 << 20) {
+        package init(concurrency: Int = 5000, bodyBytes: Int = 32 << 20, pendingSettlements: Int = 10_000) {
             self.concurrency = concurrency
             self.bodyBytes = bodyBytes
+            self.pendingSettlements = pendingSettlements
         }
     }
 

@@ -21,6 +21,7 @@ package final class Checkpoints: Sendable {
     private let keys: KeyRing
     private let schedule: CheckpointSchedule
     private let logger: Logger
+    private let begunAt = Date()
 
     init(pool: PostgresPool, keys: KeyRing, schedule: CheckpointSchedule, logger: Logger) {
         self.pool = pool
@@ -39,19 +40,21 @@ package final class Checkpoints: Sendable {
         }
     }
 
-    /// Makes one when some chain has grown since the last; nil when none has, or another server is at it.
+    /// Makes one when some chain has grown since the last; nil when none has.
     @discardableResult
-    package func makeIfNeeded() async throws -> Checkpoint? { try await make { _, _ in true } }
+    package func makeIfNeeded() async throws -> Checkpoint? { try await make(waits: true) { _, _ in true } }
 
     /// Makes one when some chain has grown and the schedule says so.
     func makeIfDue() async throws {
         let interval = schedule.interval / .seconds(1)
         let entries = schedule.entries
-        _ = try await make { age, grown in age >= interval || grown >= entries }
+        _ = try await make(waits: false) { age, grown in age >= interval || grown >= entries }
     }
 
-    private func make(_ isDue: (_ age: Double, _ grown: Int64) -> Bool) async throws -> Checkpoint? {
+    /// - Parameter waits: for another server that is making one; else it is left to that one.
+    private func make(waits: Bool, _ isDue: (_ age: Double, _ grown: Int64) -> Bool) async throws -> Checkpoint? {
         try await pool.withTransaction { connection in
+            if waits { try await connection.execute("SELECT pg_advisory_xact_lock(\(Self.lock))") }
             guard
                 try await connection.query("SELECT pg_try_advisory_xact_lock(\(Self.lock)) AS is_mine")[0]["is_mine", as: Bool.self]
             else {
@@ -76,7 +79,7 @@ package final class Checkpoints: Sendable {
             if heads.isEmpty { return nil }
             let times = try await connection.query(
                 "SELECT \(unsafeSQL: microseconds("clock_timestamp()")) AS now")[0]["now", as: Int64.self]
-            let age = last.map { Double(times) / 1_000_000 - $0.at.timeIntervalSince1970 } ?? .infinity
+            let age = last.map { Double(times) / 1_000_000 - $0.at.timeIntervalSince1970 } ?? Date().timeIntervalSince(begunAt)
             let grown = heads.reduce(0) { $0 + $1.n - (signed[$1.chain] ?? 0) }
             guard isDue(age, grown) else { return nil }
             let (keyID, key) = try await signingKey(connection)

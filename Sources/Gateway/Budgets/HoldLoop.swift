@@ -62,6 +62,12 @@ final class HoldLoop: Sendable {
             var results: [Result<Grant, any Error>] = []
             for request in batch { results += await perform([request], pool, chain) }
             return results
+        } catch let error as PostgresError where error.isUniqueViolation {
+            return batch.map { _ in
+                .failure(
+                    AppError(
+                        .conflict, "There is a model call with this id already; every call needs one of its own.", cause: error))
+            }
         } catch {
             let failure =
                 error as? AppError

@@ -7,9 +7,6 @@ import Postgres
 /// Settles calls in batches, again and again until the database has them. Its commits do not wait for the disk; what is not known
 /// to be there yet is kept, and settled again should the database lose it in a crash.
 final class SettleLoop: Sendable {
-    /// Open settlements that wait for the database at most; beyond it new calls are refused.
-    static let mostPending = 10_000
-
     private struct Unconfirmed {
         var n: Int64
         var settlements: [Settlement]

@@ -11,7 +11,7 @@ final class Relay: Sendable {
         /// Takes out the usage chunk that the gateway asked for and the client did not.
         var filter: UsageChunkFilter?
         var first: ByteBuffer?
-        var cutReason: String?
+        var stopReason: String?
         var isOver = false
     }
 
@@ -36,12 +36,12 @@ final class Relay: Sendable {
     /// The next bytes for the client; nil at the end.
     func next() async -> ByteBuffer? {
         while true {
-            let (first, isOver, cut) = state.withLockedValue { state in
+            let (first, isOver, stop) = state.withLockedValue { state in
                 defer { state.first = nil }
-                return (state.first, state.isOver, state.cutReason)
+                return (state.first, state.isOver, state.stopReason)
             }
             if isOver { return nil }
-            if let cut { return end(.cut(cut)) }
+            if let stop { return end(.stopped(stop)) }
             do {
                 var chunk = first
                 if chunk == nil {
@@ -68,8 +68,8 @@ final class Relay: Sendable {
     }
 
     /// Ends the stream for its reader as soon as possible.
-    func cut(_ reason: String) {
-        state.withLockedValue { $0.cutReason = $0.cutReason ?? reason }
+    func stop(_ reason: String) {
+        state.withLockedValue { $0.stopReason = $0.stopReason ?? reason }
         upstream.cancel()
     }
 
@@ -98,7 +98,7 @@ final class Relay: Sendable {
     }
 
     private func cause(of error: any Error) -> EndCause {
-        if let reason = state.withLockedValue({ $0.cutReason }) { return .cut(reason) }
+        if let reason = state.withLockedValue({ $0.stopReason }) { return .stopped(reason) }
         if error is CancellationError { return .clientLeft }
         return .upstreamFailed(error as? AppError ?? AppError(.upstream, "The answer broke off.", cause: error))
     }
@@ -145,6 +145,8 @@ final class Relay: Sendable {
                 facts.api, status: 502, message: "The provider's answer ended before its end.", requestID: facts.call.requestID)
         case .upstreamFailed(let error):
             return ErrorShape.streamError(facts.api, status: 502, message: error.message, requestID: facts.call.requestID)
+        case .stopped(let reason):
+            return ErrorShape.streamError(facts.api, status: 503, message: reason, requestID: facts.call.requestID)
         case .cut(let reason):
             return ErrorShape.cutEnd(
                 reader, reason: reason, requestID: facts.call.requestID, includeUsage: facts.summary.includeUsage == true)

@@ -6,8 +6,10 @@ enum EndCause: Sendable {
     /// The upstream closed its answer in an orderly way.
     case ended
     case clientLeft
-    /// Slipway ended it: the hold was used up, or the server shuts down.
+    /// Slipway ended it because the hold was used up.
     case cut(String)
+    /// Slipway ended it because the server shuts down: the client is to call again.
+    case stopped(String)
     case upstreamFailed(AppError)
     /// The call could not be put on record, so its answer was withheld.
     case withheld(AppError)
@@ -37,7 +39,7 @@ struct Verdict: Sendable {
                     .failed, httpStatus.map { $0 >= 300 } == true ? "HTTP \(httpStatus ?? 0)" : "the answer ended before its end")
             }
         case .clientLeft: if !reader.isComplete { ending.fail(.clientLeft, nil) }
-        case .cut(let reason): ending.fail(.cut, reason)
+        case .cut(let reason), .stopped(let reason): ending.fail(.cut, reason)
         case .upstreamFailed(let error): if !reader.isComplete { ending.fail(.failed, error.message) }
         case .withheld(let error): ending.fail(.failed, error.message)
         }

@@ -21,11 +21,12 @@ final class SettingsCache: Sendable {
     private let fixedProviders: [Provider]
     private let book: PriceBook
     private let logger: Logger
+    private let now: @Sendable () -> ContinuousClock.Instant
     private let state = NIOLockedValueBox(State())
 
     init(
         pool: PostgresPool, providers: ProviderStore, policies: PolicyStore, prices: PriceStore, fixedProviders: [Provider],
-        book: PriceBook, logger: Logger
+        book: PriceBook, logger: Logger, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
         self.pool = pool
         self.providers = providers
@@ -34,12 +35,14 @@ final class SettingsCache: Sendable {
         self.fixedProviders = fixedProviders
         self.book = book
         self.logger = logger
+        self.now = now
     }
 
     /// - Throws: `unavailable` when the database could not be asked for ten seconds: a revoked right might still be in there.
     func current() throws -> Settings {
         let state = state.withLockedValue { $0 }
-        guard let settings = state.settings, let checkedAt = state.checkedAt, checkedAt.duration(to: .now) <= Self.longestAge else {
+        guard let settings = state.settings, let checkedAt = state.checkedAt, checkedAt.duration(to: now()) <= Self.longestAge
+        else {
             throw AppError(
                 .unavailable, "The gateway cannot read its settings from the database; it refuses calls until it can.",
                 retry: .after(.seconds(2)))
@@ -49,7 +52,7 @@ final class SettingsCache: Sendable {
 
     /// Reads everything again.
     func refresh() async throws {
-        let began = ContinuousClock.now
+        let began = now()
         let settings = try await pool.withTransaction { connection in
             try await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             let version = try await connection.query("SELECT version FROM settings_version")[0]["version", as: Int64.self]
@@ -69,7 +72,7 @@ final class SettingsCache: Sendable {
 
     /// Looks whether there is a newer version, and reads it.
     func poll() async throws {
-        let began = ContinuousClock.now
+        let began = now()
         let version = try await pool.query("SELECT version FROM settings_version")[0]["version", as: Int64.self]
         let isCurrent = state.withLockedValue { state in
             guard state.settings?.version == version else { return false }
