@@ -117,7 +117,7 @@ uint32_t cgroup_enter(uint32_t number, const struct limits *limits) {
         if (got & bits[i] || access(folder, F_OK)) continue;
         char *own = group(parent(folder, version1[i].name), number);
         if (own && limit_version1(i, own, limits) && set(own, "cgroup.procs", "0")) got |= bits[i];
-        else dprintf(2, "launcher: no %s limit by cgroup: %s\n", version1[i].name, strerror(errno));
+        else if (options.root) dprintf(2, "launcher: no %s limit by cgroup: %s\n", version1[i].name, strerror(errno));
     }
     return got;
 }

@@ -77,6 +77,11 @@ static void do_start(const uint8_t *m, size_t size, struct reply *reply) {
     if (probe && !begun.error) {
         sandbox_kill((struct identity){(pid_t)begun.pid, begun.start_time}, start.number);
         cgroup_remove(start.number);
+        struct place place;
+        if (place_open(&place, start.number, NULL) == 0) {
+            place_remove(&place);
+            place_close(&place);
+        }
     }
     if (begun.error) put_error(reply, begun.error, begun.why);
     else put_sandbox(reply, begun.pid, begun.obtained, begun.start_time, start.sandbox, start.workspace);

@@ -85,11 +85,6 @@ static void system_files(void) {
         char *path = text("/etc/%s", shown[i]);
         add("--ro-bind-try", path, path);
     }
-    int index = 0;
-    for (char **tool = options.tools; *tool; tool++, index++) {
-        parents(*tool);
-        add("--ro-bind", text(STAGE "/tools/%d", index), *tool);
-    }
 }
 
 static void own_etc(const struct outer *outer) {
@@ -112,7 +107,13 @@ static void own_places(const struct outer *outer) {
     add("--ro-bind", STAGE "/sock", "/run/slipway/sock", "--bind", STAGE "/agent", "/run/slipway/agent");
     add("--perms", "0400", "--ro-bind-data", content(text("%s\n", outer->token)), "/run/slipway/token");
     add("--perms", "0444", "--ro-bind-data", content("console=none\n"), "/run/slipway/cmdline");
-    add("--bind", STAGE "/home", "/home/work", "--ro-bind", STAGE "/bin", "/opt/slipway", "--remount-ro", "/", "--chdir", "/");
+    add("--bind", STAGE "/home", "/home/work", "--ro-bind", STAGE "/bin", "/opt/slipway");
+    int index = 0;
+    for (char **tool = options.tools; *tool; tool++, index++) {
+        parents(*tool);
+        add("--ro-bind", text(STAGE "/tools/%d", index), *tool);
+    }
+    add("--remount-ro", "/", "--chdir", "/");
 }
 
 _Noreturn void outer_exec(const struct outer *outer) {

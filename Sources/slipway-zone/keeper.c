@@ -4,7 +4,7 @@
 //   keeper two|one READY LOCK [probe]
 //
 // two: the workload gets a uid of its own (1000; we are 999). READY: a descriptor that hears "R" when the zone serves. LOCK: a
-// locked file, held for as long as the sandbox lives. probe: end as soon as the zone serves.
+// locked file, held for as long as the sandbox lives. probe: no agent; wait for the end.
 #define _GNU_SOURCE
 #include "rights.h"
 #include "wire.h"
@@ -168,5 +168,9 @@ int main(int count, char **arguments) {
     greet_zone(socket);
     (void)!write(READY, "R", 1);
     close(READY);
-    return probe ? 0 : keep(zone, socket);
+    if (!probe) return keep(zone, socket);
+    // The launcher still reads who we are, then ends us; without a launcher we end by ourselves.
+    int status;
+    (void)wait_child(PATIENCE, &status);
+    return 0;
 }

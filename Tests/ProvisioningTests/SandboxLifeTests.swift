@@ -29,6 +29,36 @@ struct SandboxLifeTests {
     }
 
     @Test(arguments: Mode.possible)
+    func `tools outside of usr are shown, found and cannot be changed`(mode: Mode) async throws {
+        let parent = try TestHost.makeDirectory("tools")
+        defer { try? FileManager.default.removeItem(atPath: parent) }
+        let tools = "\(parent)/kit"
+        try FileManager.default.createDirectory(atPath: "\(tools)/bin", withIntermediateDirectories: true)
+        try "#!/bin/sh\necho from the kit\n".write(toFile: "\(tools)/bin/kit", atomically: false, encoding: .utf8)
+        chmod("\(tools)/bin/kit", 0o755)
+        // As a toolchain in root's home: only root can go there, and the sandbox sees that one directory.
+        if mode == .root { chmod(parent, 0o700) }
+        try "secret".write(toFile: "\(parent)/beside", atomically: false, encoding: .utf8)
+        try await TestHost.with(mode, tools: [tools]) { host in
+            let server = try StandInServer(host.configuration)
+            defer { server.close() }
+            _ = try await host.sandbox.start(TestHost.spec())
+            let agent = try server.accept()
+            #expect(try agent.shell("kit").output == "from the kit\n")
+            #expect(try agent.shell("ls \(parent)").output == "kit\n")
+            #expect(try agent.shell("touch \(tools)/x 2>&1").output.contains("Read-only file system"))
+        }
+    }
+
+    @Test(arguments: ["opt/swift", "/no/such/directory", "/etc", "/", "/opt/../etc", "/etc/passwd"])
+    func `what cannot be shown in workspaces is refused`(path: String) async {
+        await expectError(.badRequest, "cannot be shown in workspaces") {
+            var configuration = SandboxConfiguration(base: "/tmp", libexec: "/tmp")
+            try configuration.show(tools: [path])
+        }
+    }
+
+    @Test(arguments: Mode.possible)
     func `one workspace has one sandbox, and a place has one workspace`(mode: Mode) async throws {
         try await TestHost.with(mode) { host in
             let spec = TestHost.spec()

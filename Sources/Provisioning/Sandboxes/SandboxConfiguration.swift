@@ -1,3 +1,4 @@
+import Core
 import Foundation
 
 /// Where sandboxes live on this host and what they are made of.
@@ -22,6 +23,30 @@ package struct SandboxConfiguration: Codable, Sendable {
     package init(base: String, libexec: String) {
         self.base = base
         self.libexec = libexec
+    }
+
+    /// Shows further directories, their `bin` and `usr/bin` first in PATH. What lies in `/usr` is shown anyway.
+    /// - Throws: `badRequest` for what is no absolute path of a directory, or would cover a place of the sandbox's own.
+    package mutating func show(tools directories: [String]) throws {
+        let own = [
+            "/", "/proc", "/dev", "/sys", "/etc", "/tmp", "/run", "/home", "/home/work", "/opt/slipway", "/usr", "/bin", "/lib",
+        ]
+        var path: [String] = []
+        for directory in directories {
+            var isDirectory: ObjCBool = false
+            let clean = URL(fileURLWithPath: directory).standardizedFileURL.path
+            guard directory.hasPrefix("/"), clean == directory, !own.contains(clean), !clean.contains(":"),
+                FileManager.default.fileExists(atPath: clean, isDirectory: &isDirectory), isDirectory.boolValue
+            else {
+                throw AppError(
+                    .badRequest,
+                    "'\(directory)' cannot be shown in workspaces: an absolute path of a directory is expected, such as /opt/swift.",
+                    field: "tools")
+            }
+            path += ["\(clean)/bin", "\(clean)/usr/bin"].filter { FileManager.default.fileExists(atPath: $0) }
+        }
+        tools = directories.filter { !$0.hasPrefix("/usr/") }
+        toolPath = (path + [toolPath]).joined(separator: ":")
     }
 
     /// Bound into each sandbox as `/run/slipway/sock`. A socket's path may have 107 bytes: give sockets short names, mode 0666.

@@ -95,7 +95,8 @@ extension Startup {
         _ pool: PostgresPool, replica: Replica, host: String, _ notifications: PostgresListener?
     ) async throws -> WorkspaceService {
         let base = configuration.dataDirectory + "/sandboxes"
-        let sandboxes = SandboxConfiguration(base: base, libexec: configuration.libexec ?? Self.usualLibexec)
+        var sandboxes = SandboxConfiguration(base: base, libexec: configuration.libexec ?? Self.usualLibexec)
+        try sandboxes.show(tools: configuration.tools)
         try FileManager.default.createDirectory(
             atPath: sandboxes.socketDirectory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
         let provisioner = ProvisionerClient(.init(executable: Self.executable, configuration: sandboxes), logger: logger)

@@ -25,6 +25,8 @@ package struct Configuration: Sendable, Equatable {
     package var grace = Duration.seconds(20)
     /// Where the sandbox's tools lie; nil: `../libexec` beside this binary.
     package var libexec: String?
+    /// Directories outside `/usr` that workspaces see, such as toolchains.
+    package var tools: [String] = []
     package var demoModel = false
     /// The model of tasks that name none.
     package var defaultModel: String?

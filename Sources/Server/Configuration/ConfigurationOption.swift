@@ -104,6 +104,11 @@ struct ConfigurationOption: Sendable {
             into.libexec = value
             return value.isEmpty ? "a directory" : nil
         },
+        .init(name: "tools", placeholder: "DIR:DIR", help: "Toolchains outside /usr that workspaces see, such as /opt/swift.") {
+            value, into in
+            into.tools = value.split(separator: ":").map(String.init)
+            return into.tools.allSatisfy { $0.hasPrefix("/") } ? nil : "absolute directories with colons between them"
+        },
         .init(name: "default-model", placeholder: "MODEL", help: "The model of tasks that name none.") { value, into in
             into.defaultModel = value
             return value.isEmpty ? "a model, for example claude-sonnet-4-5" : nil

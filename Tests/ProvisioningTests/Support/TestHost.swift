@@ -91,8 +91,11 @@ struct TestHost: Sendable {
     }
 
     /// Whatever still runs in `base` is killed, and everything in it removed, when the body is done.
-    static func with<Result>(_ mode: Mode, _ body: (TestHost) async throws -> Result) async throws -> Result {
-        let configuration = try configuration(mode)
+    static func with<Result>(
+        _ mode: Mode, tools: [String] = [], _ body: (TestHost) async throws -> Result
+    ) async throws -> Result {
+        var configuration = try configuration(mode)
+        try configuration.show(tools: tools)
         let sandbox = try await LocalSandbox.open(configuration, logger: logger)
         let host = TestHost(mode: mode, configuration: configuration, sandbox: sandbox)
         do {
