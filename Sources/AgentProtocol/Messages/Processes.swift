@@ -113,9 +113,11 @@ package struct ProcessSignal: Codable, Sendable {
     package var signal: Int32
     package var fence: Fence
     package var target: Target
+    /// Sent at most once per call id; without one, each time it is asked for.
+    package var call: String?
 
-    package init(signal: Int32, fence: Fence, target: Target = .group) {
-        (self.signal, self.fence, self.target) = (signal, fence, target)
+    package init(signal: Int32, fence: Fence, target: Target = .group, call: String? = nil) {
+        (self.signal, self.fence, self.target, self.call) = (signal, fence, target, call)
     }
 }
 

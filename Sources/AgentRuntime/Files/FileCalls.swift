@@ -111,7 +111,7 @@ struct FileCalls: Sendable {
         case .new(let entry): return try await commit(link, entry, isSynced: sandbox == nil)
         case .stale(let present): throw ProcessTable.stale(fence, present)
         case .reused:
-            throw AgentFailure(.callReused, "The call id '\(call)' belongs to another call. Use a new id for a new call.")
+            throw ProcessTable.reused(call)
         case .known(let entry): return try await repeated(link, entry, size: size)
         }
     }

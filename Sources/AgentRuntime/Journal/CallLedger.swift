@@ -4,7 +4,7 @@ import AgentProtocol
 ///
 /// A call begins at most once: its id is known before anything happens. What an earlier sandbox began and did not end is unknown.
 struct CallLedger: Sendable {
-    enum Kind: String, Sendable { case process, write }
+    enum Kind: String, Sendable { case process, write, signal }
 
     enum Result: Sendable, Equatable {
         case exited(Int32)

@@ -62,24 +62,4 @@ extension ProcessTable {
             return ProcessOutput(status: status, data: Data(), cursor: end, truncatedBefore: cursor.map { max(0, end - $0) } ?? 0)
         }
     }
-
-    func signal(_ id: String, _ request: ProcessSignal) async throws {
-        guard (0...64).contains(request.signal) else { throw AgentFailure(.badRequest, "signal: expected a number from 0 to 64") }
-        try adopt(request.fence)
-        let status = try status(id)
-        let number = state.withLockedValue { $0.ledger[id]?.number } ?? 0
-        let ended = AgentFailure(.notFound, "Process '\(id)' has ended, and nothing of it is left to signal.")
-        guard status.state.isRunning || status.outputOpen else { throw ended }
-        let scope: UInt32 =
-            switch request.target {
-            case .leader: 0
-            case .group: 1
-            case .session: 2
-            }
-        switch try await zone.signal(Self.zoneID(number), request.signal, scope: scope) {
-        case 0: return
-        case ESRCH, ENOENT: throw ended
-        case let error: throw AgentFailure(.denied, "Process '\(id)' cannot be signalled: \(SystemError(error).text).")
-        }
-    }
 }

@@ -24,7 +24,7 @@ extension ProcessTable {
             return (try status(request.id), false)
         case .stale(let present): throw Self.stale(request.fence, present)
         case .reused:
-            throw AgentFailure(.callReused, "The call id '\(request.id)' belongs to another call. Use a new id for a new call.")
+            throw Self.reused(request.id)
         case .new(let entry):
             // Not structured: what was journaled is carried through, even if whoever asked goes away. Awaited here all the same.
             try await Task { try await self.begin(entry, request, start) }.value

@@ -31,7 +31,7 @@ extension ProcessTable {
                 state.withLockedValue { $0.ledger.withdraw(entry.number) }
                 try? journal.append(.drop(entry.number))
             case .process: break
-            case .write: end(entry.number, .unknown, at: wallMilliseconds(), outputBytes: 0)
+            case .write, .signal: end(entry.number, .unknown, at: wallMilliseconds(), outputBytes: 0)
             }
         }
         for (id, status) in table {

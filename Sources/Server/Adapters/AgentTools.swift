@@ -5,6 +5,8 @@ import Foundation
 import Workspaces
 
 /// What the loop needs of a workspace, done by its agent. Fences count within the task's scope.
+///
+/// Effects are bound to the sandbox: the loop has it on record before it calls, so the agent need not wait for its own disk.
 struct AgentTools: WorkspaceTools {
     /// Output that is read in one go at the end of a command.
     private static let mostOutput = 4 << 20
@@ -24,7 +26,7 @@ struct AgentTools: WorkspaceTools {
 
     func write(_ path: String, _ data: Data, effect: Effect) async throws -> EffectOutcome {
         try await outcome {
-            try await agent.writeFile(path, data, call: effect.call.description, fence: fence(effect))
+            try await agent.writeFile(path, data, call: effect.call.description, fence: fence(effect), sandbox: agent.sandbox)
         }
     }
 
@@ -44,7 +46,7 @@ struct AgentTools: WorkspaceTools {
         let status = try await agent.start(
             ProcessStart(
                 id: effect.call.description, fence: fence(effect), shell: command.command, directory: command.directory,
-                environment: command.environment))
+                environment: command.environment, sandbox: agent.sandbox))
         return try Self.state(status)
     }
 
@@ -76,7 +78,8 @@ struct AgentTools: WorkspaceTools {
         return try await outcome {
             // A command's jobs in groups of their own must not survive what is meant to end it.
             try await agent.signal(
-                process.description, number, fence: fence(effect), target: signal == .interrupt ? .group : .session)
+                process.description, number, fence: fence(effect), target: signal == .interrupt ? .group : .session,
+                call: effect.call.description)
         }
     }
 

@@ -48,14 +48,15 @@ extension AgentConnection {
         }
     }
 
-    /// Sends a signal (0 only looks whether there is anybody) to a command's group, or to all its jobs.
+    /// Sends a signal (0 only looks whether there is anybody) to a command's group, or to all its jobs; with a call id at most once.
     @discardableResult
-    package func signal(_ id: String, _ signal: Int32, fence: Fence, target: ProcessSignal.Target = .group) async throws
-        -> ProcessStatus
-    {
+    package func signal(
+        _ id: String, _ signal: Int32, fence: Fence, target: ProcessSignal.Target = .group, call: String? = nil
+    ) async throws -> ProcessStatus {
         let request = Request(
             method: "POST", target: RequestTarget(["v1", "processes", id, "signal"]), what: "signal \(signal) for '\(id)'")
-        return try await ask(ProcessStatus.self, request, json: ProcessSignal(signal: signal, fence: fence, target: target))
+        return try await ask(
+            ProcessStatus.self, request, json: ProcessSignal(signal: signal, fence: fence, target: target, call: call))
     }
 
     /// The newest first.

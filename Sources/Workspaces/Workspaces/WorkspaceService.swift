@@ -246,7 +246,9 @@ package final class WorkspaceService: Sendable {
         let agent = try await waitReady(principal, id)
         let call = "exec:\(UUID().uuidString.lowercased())"
         return try await agent.run(
-            ProcessStart(id: call, fence: Fence(0, scope: "exec"), shell: command, directory: directory), within: patience)
+            ProcessStart(
+                id: call, fence: Fence(0, scope: "exec"), shell: command, directory: directory, sandbox: agent.sandbox),
+            within: patience)
     }
 
     /// For the agents' listener: whose token it is, nil refuses.

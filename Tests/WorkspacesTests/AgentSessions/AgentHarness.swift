@@ -73,10 +73,12 @@ final class AgentHarness: Sendable {
     }
 
     /// A server process's side: listener and sessions, closed afterwards.
-    func withServer<Value>(name: String = "server", _ body: (Server) async throws -> Value) async throws -> Value {
+    func withServer<Value>(
+        name: String = "server", logger: Logger = .test, _ body: (Server) async throws -> Value
+    ) async throws -> Value {
         let (token, workspace) = (token, workspace)
-        let sessions = AgentSessions(logger: .test)
-        let listener = AgentListener(socketPath: "\(sockets)/\(name).sock", sessions: sessions, logger: .test) {
+        let sessions = AgentSessions(logger: logger)
+        let listener = AgentListener(socketPath: "\(sockets)/\(name).sock", sessions: sessions, logger: logger) {
             $0.reveal() == token ? workspace : nil
         }
         try await listener.start()
@@ -159,6 +161,15 @@ final class AgentHarness: Sendable {
         let error = cagent_spawn(&pid, program, &argv, &envp, log, inherited)
         guard error == 0 else { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EIO) }
         return pid
+    }
+
+    /// Returns when the agent (or the zone) has written this to its log.
+    func waitForLog(_ text: String, within patience: Duration = .seconds(20)) async throws {
+        let deadline = ContinuousClock.now + patience
+        while ((try? String(contentsOfFile: directory + "/log", encoding: .utf8)) ?? "").contains(text) == false {
+            guard ContinuousClock.now < deadline else { throw AppError(.timeout, "the log never said '\(text)'") }
+            await Task.yield()
+        }
     }
 
     // MARK: Files

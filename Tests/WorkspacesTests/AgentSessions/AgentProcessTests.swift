@@ -65,6 +65,32 @@ import Workspaces
         }
     }
 
+    @Test func `a signal with a call id is sent once`() async throws {
+        try await AgentHarness.connected { harness, agent in
+            _ = try await agent.start(
+                ProcessStart(id: "counter", fence: 1, shell: "trap 'echo got' USR1; echo up; while :; do sleep 0.01; done"))
+            var cursor = try await agent.output("counter", wait: .seconds(20)).cursor
+            for _ in 0..<3 { try await agent.signal("counter", SIGUSR1, fence: 1, target: .leader, call: "signal-1") }
+            var piece = try await agent.output("counter", from: .cursor(cursor), wait: .seconds(20))
+            #expect(String(decoding: piece.data, as: UTF8.self) == "got\n")
+            cursor = piece.cursor
+            // One that was sent after them arrives after them.
+            try await agent.signal("counter", SIGUSR1, fence: 1, target: .leader, call: "signal-2")
+            piece = try await agent.output("counter", from: .cursor(cursor), wait: .seconds(20))
+            #expect(String(decoding: piece.data, as: UTF8.self) == "got\n")
+            let reused = await #expect(throws: AppError.self) {
+                try await agent.signal("counter", SIGKILL, fence: 1, call: "signal-1")
+            }
+            #expect(reused?.field == "call")
+            try await agent.signal("counter", SIGKILL, fence: 1, target: .session)
+            _ = try await agent.output("counter", wait: .seconds(20), until: .exit)
+            let ended = await #expect(throws: AppError.self) { try await agent.signal("counter", 0, fence: 1, call: "signal-3") }
+            #expect(ended?.code == .notFound)
+            let again = await #expect(throws: AppError.self) { try await agent.signal("counter", 0, fence: 1, call: "signal-3") }
+            #expect(again?.message == ended?.message)
+        }
+    }
+
     @Test func `the same id is started once, also when many ask at the same time`() async throws {
         try await AgentHarness.connected { harness, agent in
             let start = ProcessStart(id: "only-once", fence: 1, shell: "echo x >> count")

@@ -1,6 +1,8 @@
 import AgentProtocol
 import Core
 import Foundation
+import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Testing
@@ -169,6 +171,24 @@ import Workspaces
         #expect(error?.field == "data-dir")
     }
 
+    @Test func `what an agent logged while nobody listened reaches the server that comes`() async throws {
+        try await AgentHarness.with { harness in
+            let lines = LineCatcher()
+            // Refused first: the agent has something to tell.
+            let refusing = AgentListener(
+                socketPath: harness.sockets + "/server.sock", sessions: AgentSessions(logger: .test), logger: .test
+            ) { _ in nil }
+            try await refusing.start()
+            try await harness.waitForLog("server.sock refused: token")
+            await refusing.close()
+            try await harness.withServer(logger: Logger(label: "catcher") { _ in lines }) { server in
+                _ = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                let line = await lines.first { $0.contains("refused: token") }
+                #expect(line == "agent: server.sock refused: token: The token is unknown or no longer valid.")
+            }
+        }
+    }
+
     @Test func `cancelling a thousand polls leaves the connection alive`() async throws {
         try await AgentHarness.connected { _, agent in
             _ = try await agent.start(ProcessStart(id: "sleeper", fence: 1, shell: "echo up; sleep 600"))
@@ -232,5 +252,35 @@ struct RawSocket {
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         return withUnsafePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1, body) }
+    }
+}
+
+/// Keeps log lines and lets a test wait for one.
+private final class LineCatcher: LogHandler, Sendable {
+    private let stream: AsyncStream<String>
+    private let continuation: AsyncStream<String>.Continuation
+
+    init() { (stream, continuation) = AsyncStream.makeStream() }
+
+    func first(where matches: (String) -> Bool) async -> String? {
+        for await line in stream where matches(line) { return line }
+        return nil
+    }
+
+    func log(event: LogEvent) { continuation.yield("\(event.message)") }
+
+    subscript(metadataKey _: String) -> Logger.Metadata.Value? {
+        get { nil }
+        set {}
+    }
+
+    var metadata: Logger.Metadata {
+        get { [:] }
+        set {}
+    }
+
+    var logLevel: Logger.Level {
+        get { .trace }
+        set {}
     }
 }
