@@ -36,7 +36,7 @@ test: ## Set-up, build and every test
 	@scripts/build-tools.sh
 	@scripts/build-agent.sh
 	swift build --build-tests $(SWIFT_FLAGS)
-	SLIPWAY_LIBEXEC=$(CURDIR)/dist/libexec swift test --skip-build $(SWIFT_FLAGS)
+	SLIPWAY_LIBEXEC=$(CURDIR)/dist/libexec scripts/test.sh $(TESTS)
 
 lint: ## Format, forbidden imports, shell scripts
 	swift format lint --strict --parallel --recursive $(SOURCES)

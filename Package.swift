@@ -122,7 +122,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "slipway-server", dependencies: ["Server", "DemoModel", "Provisioning", argumentParser, log], swiftSettings: settings),
+            name: "slipway-server", dependencies: ["Server", "DemoModel", "Provisioning", argumentParser, log],
+            swiftSettings: settings),
         .executableTarget(
             name: "slipway-agent",
             dependencies: ["AgentRuntime", nio, nioPosix], swiftSettings: settings),

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Runs the built tests, one test target after the other: several of them load the machine on purpose, and what one measures
+# must not be another's doing. `test.sh` runs all, `test.sh GatewayTests ServerTests` these. A target that fails is run once
+# more, since a busy machine can break a test that races real processes; that is printed, and two failures are a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+targets=("$@")
+if [ ${#targets[@]} = 0 ]; then
+    for folder in Tests/*Tests; do targets+=("$(basename "$folder")"); done
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0
+failed=()
+run() {
+    swift test --skip-build --filter "^$1\\." >"$log" 2>&1
+    local status=$?
+    count=$(sed -nE 's/^. Test run with ([0-9]+) tests?.*/\1/p' "$log" | tail -n 1)
+    [ $status = 0 ] && [ "${count:-0}" -gt 0 ]
+}
+complain() {
+    printf '%-20s FAILED in %d s%s\n' "$target" $((SECONDS - begin)) "$1"
+    grep -E '✘|↳|rror|atal|Crash|Thread' "$log" | grep -vE '↳ (Testing Library|Target)' | cut -c1-1500 | tail -n 80
+}
+for target in "${targets[@]}"; do
+    begin=$SECONDS
+    if ! run "$target"; then
+        complain ", trying once more"
+        begin=$SECONDS
+        if ! run "$target"; then
+            complain ""
+            failed+=("$target")
+            continue
+        fi
+    fi
+    passed=$((passed + count))
+    printf '%-20s %4d tests passed in %d s\n' "$target" "$count" $((SECONDS - begin))
+done
+echo "$passed passed, ${#failed[@]} failed"
+[ ${#failed[@]} = 0 ]
