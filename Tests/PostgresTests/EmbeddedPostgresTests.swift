@@ -141,16 +141,28 @@ import TestSupport
         }
     }
 
-    @Test(.enabled(if: geteuid() == 0)) func `a folder closed to the database's user is named`() async throws {
+    @Test(.enabled(if: geteuid() == 0)) func `a data directory that only root can reach works and stays closed`() async throws {
         try await withFolder("closed/data") { folder in
             let closed = (folder as NSString).deletingLastPathComponent
             try FileManager.default.createDirectory(atPath: closed, withIntermediateDirectories: true)
             chmod(closed, 0o700)
-            let error = await #expect(throws: AppError.self) {
-                try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
-            }
-            #expect(error?.message.contains("chmod o+x \(closed);") == true)
+            let left = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent, isShared: true)
+            #expect(try await answer(left) == 42)
+            let server = try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent)
+            #expect(server.processID == left.processID, "it was not adopted")
+            let user = try SystemUser.forCluster(at: folder + "/data")
+            let owner = try FileManager.default.attributesOfItem(atPath: "/proc/\(server.processID)")[.ownerAccountID] as? Int
+            #expect(owner == Int(user.uid) && owner != 0)
+            #expect(try FileManager.default.attributesOfItem(atPath: closed)[.posixPermissions] as? Int == 0o700)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: "/mnt").contains("data.new") == false)
+            await server.stop()
         }
+    }
+
+    @Test func `a folder that is closed is named with what to do`() {
+        let view = FolderView(folder: "/root/x", user: .init(name: "postgres", uid: 1, gid: 1), closed: "/root")
+        #expect(view.refusal.message.contains("The folder /root is closed to the user postgres"))
+        #expect(view.refusal.message.contains("chmod o+x /root;"))
     }
 
     @Test func `missing programs are named with the package to install`() {

@@ -76,9 +76,10 @@ struct Cluster: Sendable {
         let process = try WatchedProcess.start(
             binaries.initdb,
             [
-                "-D", draft, "-U", Self.userName, "--pwfile", passwordFile, "-A", "scram-sha-256", "--data-checksums", "-E", "UTF8",
+                "-D", folder.inside(draft), "-U", Self.userName, "--pwfile", folder.inside(passwordFile), "-A", "scram-sha-256",
+                "--data-checksums", "-E", "UTF8",
                 "--locale", "C.UTF-8", "--no-sync",
-            ], directory: draft, output: output.descriptor, as: folder.user)
+            ], directory: folder.inside(draft), output: output.descriptor, as: folder.user, seeing: folder.view)
         let status = await withTaskCancellationHandler {
             await process.ended()
         } onCancel: {
@@ -94,7 +95,7 @@ struct Cluster: Sendable {
 
     /// The whole file system at once: initdb's own way, file by file, takes seconds longer.
     private func flush(_ draft: String) async throws {
-        let process = try WatchedProcess.start("/bin/sync", ["-f", draft], directory: "/", output: -1, as: folder.user)
+        let process = try WatchedProcess.start("/bin/sync", ["-f", draft], directory: "/", output: -1, as: .current)
         guard await process.ended() == 0 else {
             throw AppError(.unavailable, "The embedded database in \(draft) cannot be flushed to the disk.")
         }
@@ -110,7 +111,7 @@ struct Cluster: Sendable {
             unlink(folder.data + "/postmaster.pid")
             return nil
         }
-        if !file.isReplaced, file.socketDirectory == folder.socketDirectory, await answers(within: .seconds(3)) {
+        if !file.isReplaced, file.socketDirectory == folder.inside(folder.socketDirectory), await answers(within: .seconds(3)) {
             logger.info("adopted the running database", metadata: ["pid": "\(file.pid)"])
             return process
         }
@@ -139,7 +140,8 @@ struct Cluster: Sendable {
             let output = try openLog()
             defer { close(output.descriptor) }
             let process = try WatchedProcess.start(
-                binaries.postgres, arguments, directory: folder.data, output: output.descriptor, as: folder.user)
+                binaries.postgres, arguments, directory: folder.inside(folder.data), output: output.descriptor, as: folder.user,
+                seeing: folder.view)
             if try await isReady(process) { return process }
             let reason = output.tail()
             // Sessions of a postmaster that was killed take a moment to notice it.
@@ -169,14 +171,15 @@ struct Cluster: Sendable {
 
     private var arguments: [String] {
         let ours = [
-            "listen_addresses": "", "unix_socket_directories": folder.socketDirectory, "unix_socket_permissions": "0700",
+            "listen_addresses": "", "unix_socket_directories": folder.inside(folder.socketDirectory),
+            "unix_socket_permissions": "0700",
             "port": "5432",
             "max_connections": "200", "shared_buffers": "128MB", "jit": "off", "log_min_messages": "warning",
             "log_checkpoints": "off",
             "logging_collector": "off", "log_destination": "stderr", "log_line_prefix": "%m [%p] ", "timezone": "UTC",
             "cluster_name": "slipway", "password_encryption": "scram-sha-256",
         ]
-        return ["-D", folder.data]
+        return ["-D", folder.inside(folder.data)]
             + ours.merging(settings) { $1 }.sorted { $0.key < $1.key }.flatMap { ["-c", "\($0.key)=\($0.value)"] }
     }
 

@@ -10,6 +10,8 @@ struct ClusterFolder: Sendable {
     /// The user PostgreSQL runs as: our own, or an unprivileged one when we are root.
     let user: SystemUser
     let socketDirectory: String
+    /// Set when folders on the way are closed to that user (a data directory below `/root`): it sees this folder elsewhere.
+    let view: FolderView?
 
     var data: String { path + "/data" }
     var password: String { path + "/password" }
@@ -24,8 +26,10 @@ struct ClusterFolder: Sendable {
         let user = try SystemUser.forCluster(at: path + "/data")
         // Root's own folders must let the other user through.
         try createFolder(path, mode: user.isOther ? 0o711 : 0o700)
-        if user.isOther { try requirePassage(to: path, for: user) }
-        let folder = ClusterFolder(path: path, user: user, socketDirectory: socketDirectory(for: path, uid: user.uid))
+        let closed = user.isOther ? try closedFolder(to: path, for: user) : nil
+        let folder = ClusterFolder(
+            path: path, user: user, socketDirectory: socketDirectory(for: path, uid: user.uid),
+            view: closed.map { FolderView(folder: path, user: user, closed: $0) })
         try folder.prepareSocketDirectory()
         return folder
     }
@@ -70,8 +74,14 @@ struct ClusterFolder: Sendable {
         }
     }
 
-    /// Every folder on the way must let the database's user pass.
-    private static func requirePassage(to path: String, for user: SystemUser) throws {
+    /// What PostgreSQL calls a path of ours.
+    func inside(_ path: String) -> String {
+        guard let view, path.hasPrefix(view.folder + "/") else { return path }
+        return view.place + path.dropFirst(view.folder.count)
+    }
+
+    /// The first folder on the way that does not let the database's user pass.
+    private static func closedFolder(to path: String, for user: SystemUser) throws -> String? {
         var folder = path
         var status = stat()
         if stat(path, &status) == 0, status.st_uid == geteuid(), status.st_mode & 0o001 == 0 {
@@ -83,21 +93,33 @@ struct ClusterFolder: Sendable {
                 status.st_uid == user.uid
                 ? status.st_mode & 0o100 != 0
                 : status.st_gid == user.gid ? status.st_mode & 0o010 != 0 : status.st_mode & 0o001 != 0
-            guard passes else {
-                throw AppError(
-                    .unavailable,
-                    """
-                    The folder \(folder) is closed to the user \(user.name), as whom the database runs when the server is started by root. \
-                    Run: chmod o+x \(folder); or choose another --data-dir.
-                    """, field: "data-dir")
-            }
-            if folder == "/" { return }
+            guard passes else { return folder }
+            if folder == "/" { return nil }
             folder = (folder as NSString).deletingLastPathComponent
         }
     }
 
     static func failure(_ what: String, _ path: String) -> AppError {
         AppError(.unavailable, "The embedded database \(what) \(path): \(String(cString: strerror(errno))).", field: "data-dir")
+    }
+}
+
+/// A folder that a program sees at another place, where folders on the way do not let it pass.
+struct FolderView: Sendable {
+    var folder: String
+    var user: SystemUser
+    var closed: String
+    /// Empty on every Debian, and hidden from this one program only.
+    var place = "/mnt"
+
+    /// For machines where even root may not make such a view.
+    var refusal: AppError {
+        AppError(
+            .unavailable,
+            """
+            The folder \(closed) is closed to the user \(user.name), as whom the database runs when the server is started by root. \
+            Run: chmod o+x \(closed); or choose another --data-dir.
+            """, field: "data-dir")
     }
 }
 
@@ -108,6 +130,7 @@ struct SystemUser: Sendable, Equatable {
     var gid: UInt32
 
     var isOther: Bool { uid != geteuid() }
+    static var current: SystemUser { .init(name: "", uid: geteuid(), gid: getegid()) }
 
     /// Our own user; when that is root: the owner of the cluster, else Debian's `postgres`, else `nobody`.
     static func forCluster(at data: String) throws -> SystemUser {

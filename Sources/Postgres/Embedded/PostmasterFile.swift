@@ -22,10 +22,13 @@ struct PostmasterFile: Equatable {
     /// Whether the process of that number is a postmaster of this data directory, not another one that got the number.
     func isPostmaster(of data: String) -> Bool {
         guard let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe"),
-            let directory = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/cwd")
+            (program as NSString).lastPathComponent.hasPrefix("postgres")
         else { return false }
-        let real = URL(fileURLWithPath: data).resolvingSymlinksInPath().path
-        return (program as NSString).lastPathComponent.hasPrefix("postgres") && directory == real
+        // The folder itself, for it may be called otherwise in there.
+        var its = stat()
+        var ours = stat()
+        return stat("/proc/\(pid)/cwd", &its) == 0 && stat(data, &ours) == 0 && its.st_dev == ours.st_dev
+            && its.st_ino == ours.st_ino
     }
 
     /// Whether the program that runs was replaced by a newer one since.

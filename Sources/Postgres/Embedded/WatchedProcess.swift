@@ -17,15 +17,16 @@ final class WatchedProcess: Sendable {
 
     /// - Throws: `unavailable` when the program cannot be started, saying why.
     static func start(
-        _ path: String, _ arguments: [String], directory: String, output: Int32, as user: SystemUser
+        _ path: String, _ arguments: [String], directory: String, output: Int32, as user: SystemUser, seeing view: FolderView? = nil
     ) throws -> WatchedProcess {
         let pid = ([path] + arguments).withCStrings { arguments in
             ["PATH=/usr/bin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8"].withCStrings { environment in
                 slipway_spawn_session(
                     path, arguments, environment, directory, output, user.isOther ? user.uid : uid_t.max,
-                    user.isOther ? user.gid : gid_t.max)
+                    user.isOther ? user.gid : gid_t.max, view?.folder, view?.place)
             }
         }
+        if pid == -EPERM, let view { throw view.refusal }
         guard pid > 0 else {
             throw AppError(.unavailable, "The program \(path) cannot be started: \(String(cString: strerror(-pid))).")
         }
