@@ -44,12 +44,20 @@ PY
     sleep 0.1
 done
 
+# A new server says the code right after it is ready.
+for _ in $(seq 1 20); do
+    grep -q 'set-up code' "$log" && break
+    [ -s "$data/demo-ready" ] && break
+    sleep 0.1
+done
 code=$(sed -n 's/.*set-up code[^A-Z0-9]*\([A-Z0-9-]\{8,\}\).*/\1/p' "$log" | tail -n 1)
 if [ -n "$code" ] && "$bin/slipway" login "$url" --first-user --setup-code "$code" --username demo --email demo@example.com --password-stdin <<<"$password" >/dev/null 2>&1; then
     echo "first user 'demo' created with the printed set-up code"
 else
     "$bin/slipway" login "$url" --username demo --password-stdin <<<"$password" || fail "could not sign in as demo"
 fi
+
+echo yes >"$data/demo-ready"
 
 step "A sample repository with a failing test"
 repo=$work/sample
