@@ -163,7 +163,8 @@ let package = Package(
             dependencies: ["Server", "slipway-server", "API", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
         .testTarget(
-            name: "DocsTests", dependencies: ["Server", "slipway", "slipway-server"], swiftSettings: settings),
+            name: "DocsTests", dependencies: ["Server", "slipway", "slipway-server", "API", "Core", "TestSupport"],
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

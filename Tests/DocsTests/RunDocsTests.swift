@@ -23,7 +23,7 @@ import Testing
                 if !problems.isEmpty { Issue.record("the server's log ends with\n\(server.log.suffix(4000))") }
             }
         } catch {
-            try await server.stop()
+            try? await server.stop()
             throw error
         }
         try await server.stop()

@@ -46,10 +46,24 @@ final class DocServer: Sendable {
 
     var log: String { (try? String(contentsOfFile: directory + "/server.log", encoding: .utf8)) ?? "" }
 
-    /// Sandboxes outlive a server, so they are ended first.
+    /// Sandboxes outlive a server: they are ended by what the launcher wrote down of each.
     func stop() async throws {
         process.terminate()
         while process.isRunning { try await Task.sleep(for: .milliseconds(20)) }
+        Self.endSandboxes(below: directory + "/data/sandboxes/ws")
         try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    /// `record` holds the first process's id and its start time, in clock ticks since the machine's boot.
+    static func endSandboxes(below folder: String) {
+        for place in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
+            let record = (try? String(contentsOfFile: "\(folder)/\(place)/state/record", encoding: .utf8)) ?? ""
+            let words = record.split(separator: " ")
+            guard words.count > 1, let pid = Int32(words[0]), pid > 1 else { continue }
+            let stat = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
+            // The 22nd field; the second one may hold spaces and ends with the last parenthesis.
+            let fields = stat.split(separator: ")").last?.split(separator: " ") ?? []
+            if fields.count > 19, fields[19] == words[1] { kill(pid, SIGKILL) }
+        }
     }
 }
