@@ -4,7 +4,19 @@ import Hummingbird
 
 /// Where every route is registered: each names its action, and the permission table decides before the handler runs.
 package final class RouteTable {
+    package enum Entrance: Sendable {
+        /// By token or by cookie.
+        case api
+        /// Also for strangers.
+        case open
+        /// By token alone.
+        case door
+        /// By cookie alone.
+        case page
+    }
+
     package struct Entry: Sendable {
+        package var entrance: Entrance
         package var method: String
         package var path: String
         package var action: Action
@@ -26,7 +38,7 @@ package final class RouteTable {
     ) {
         precondition(action.rule != .anyone, "\(path): the action \(action) is open to anyone; register it with open(…)")
         let authenticator = authenticator
-        add(method, path, action) { incoming in
+        add(.api, method, path, action) { incoming in
             let principal = try await authenticator.principal(of: incoming.request)
             return try await handle(Self.admit(incoming, principal, action))
         }
@@ -38,7 +50,7 @@ package final class RouteTable {
         _ handle: @escaping @Sendable (Incoming) async throws -> Response
     ) {
         precondition(action.rule == .anyone, "\(path): the action \(action) is not open to anyone; register it with on(…)")
-        add(method, path, action, handle)
+        add(.open, method, path, action, handle)
     }
 
     /// A route for API tokens alone, whose errors have the shape that its callers expect.
@@ -48,7 +60,7 @@ package final class RouteTable {
         _ handle: @escaping @Sendable (Call) async throws -> Response
     ) {
         let authenticator = authenticator
-        add(method, path, action) { incoming in
+        add(.door, method, path, action) { incoming in
             do {
                 let principal = try await authenticator.principalByToken(of: incoming.request)
                 return try await handle(Self.admit(incoming, principal, action))
@@ -65,7 +77,7 @@ package final class RouteTable {
         _ handle: @escaping @Sendable (Call) async throws -> Response
     ) {
         let authenticator = authenticator
-        add(method, path, action) { incoming in
+        add(.page, method, path, action) { incoming in
             var principal: Principal?
             do {
                 principal = try await authenticator.sessionPrincipal(of: incoming.request)
@@ -94,10 +106,10 @@ package final class RouteTable {
     }
 
     private func add(
-        _ method: HTTPRequest.Method, _ path: String, _ action: Action,
+        _ entrance: Entrance, _ method: HTTPRequest.Method, _ path: String, _ action: Action,
         _ handle: @escaping @Sendable (Incoming) async throws -> Response
     ) {
-        entries.append(Entry(method: method.rawValue, path: path, action: action))
+        entries.append(Entry(entrance: entrance, method: method.rawValue, path: path, action: action))
         router.on(RouterPath(path), method: method) { request, context in
             try await handle(Incoming(request: request, context: context))
         }

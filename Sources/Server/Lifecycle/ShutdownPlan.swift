@@ -45,11 +45,14 @@ package struct ShutdownPlan: Sendable {
         min(phase.bound, max(total - elapsed, .milliseconds(500)))
     }
 
+    /// For what comes after the grace: streams are cut with their proper end, and everything is settled and flushed.
+    private static let cutTime = Duration.seconds(4)
+
     package static func slipway(drainDelay: Duration, grace: Duration) -> ShutdownPlan {
         ShutdownPlan(
             phases: [
                 Phase(name: "drain", bound: drainDelay + .seconds(1), groups: [[.readiness], [.listener, .admission]]),
-                Phase(name: "loop and gateway", bound: grace, groups: [[.taskWorker, .gateway]]),
+                Phase(name: "loop and gateway", bound: grace + cutTime, groups: [[.taskWorker, .gateway]]),
                 Phase(name: "sessions", bound: .seconds(1), groups: [[.eventStreams, .agentSessions], [.connections]]),
                 Phase(name: "provisioners", bound: .seconds(5), groups: [[.provisioners]]),
                 Phase(

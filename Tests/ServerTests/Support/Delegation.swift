@@ -1,0 +1,89 @@
+import API
+import Core
+import Foundation
+import Postgres
+import TestSupport
+
+@testable import Server
+
+/// A server with sandboxes and the scripted model, somebody who delegates to it, and a repository.
+struct Delegation: Sendable {
+    static let libexec =
+        ProcessInfo.processInfo.environment["SLIPWAY_LIBEXEC"] ?? FileManager.default.currentDirectoryPath + "/dist/libexec"
+    static var isBuilt: Bool { FileManager.default.isExecutableFile(atPath: libexec + "/sandbox/agent") }
+
+    struct Late: Error, CustomStringConvertible { var description: String }
+
+    let database: TestDatabase
+    let directory: String
+    let token: String
+
+    init(_ database: TestDatabase) async throws {
+        self.database = database
+        directory = try ServerProcess.temporaryDirectory()
+        let pool = database.pool()
+        token = try await People.token(pool, "ada", roles: [.owner])
+        await pool.close()
+    }
+
+    func start(_ arguments: [String] = []) async throws -> ServerProcess {
+        try await ServerProcess.start(
+            database: database.url, directory: directory, arguments: ["--demo-model"] + arguments,
+            environment: ["SLIPWAY_LIBEXEC": Self.libexec])
+    }
+
+    func client(_ server: ServerProcess) -> Client { Client(server, token: token) }
+
+    func delegate(_ prompt: String, to server: ServerProcess) async throws -> AgentTask {
+        let repository = directory + "/repository"
+        try run("git", "init", "-q", "-b", "main", repository)
+        try Data("a sample\n".utf8).write(to: URL(fileURLWithPath: repository + "/README"))
+        try run("git", "-C", repository, "add", "-A")
+        try run("git", "-C", repository, "-c", "user.name=T", "-c", "user.email=t@example.com", "commit", "-qm", "one")
+        try run("git", "-C", repository, "bundle", "create", "-q", directory + "/bundle", "HEAD", "main")
+        let bundle = try Data(contentsOf: URL(fileURLWithPath: directory + "/bundle"))
+        let file = try await client(server).send("POST", APIPaths.files, bundle).json(UploadedFile.self)
+        return try await client(server).post(
+            APIPaths.tasks, CreateTaskRequest(prompt: prompt, model: "demo-scripted", fileID: file.id, repositoryName: "sample")
+        ).json(AgentTask.self)
+    }
+
+    private func run(_ words: String...) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = words
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw Late(description: words.joined(separator: " ")) }
+    }
+
+    /// Follows the task until `condition` holds for all its events so far.
+    @discardableResult
+    func follow(
+        _ task: AgentTask, on server: ServerProcess, within patience: Duration = .seconds(60),
+        until condition: ([TaskEvent], AgentTask) -> Bool
+    ) async throws -> [TaskEvent] {
+        let giveUp = ContinuousClock.now + patience
+        var events: [TaskEvent] = []
+        while ContinuousClock.now < giveUp {
+            let list = try await client(server).get("\(APIPaths.tasks)/\(task.id)/events?after=\(events.count)&wait=5").json(
+                TaskEventList.self)
+            events += list.events
+            if condition(events, list.task) { return events }
+        }
+        throw Late(description: "\(events.map(\.kind)) of \(task.name)\n\(server.logText.suffix(4000))")
+    }
+
+    /// Removes the task's sandbox, which would outlive the server.
+    func cleanUp(_ task: AgentTask, _ server: ServerProcess) async throws {
+        let task = try await client(server).get("\(APIPaths.tasks)/\(task.id)").json(AgentTask.self)
+        if let workspace = task.workspaceID {
+            _ = try await client(server).send("DELETE", "\(APIPaths.workspaces)/\(workspace)")
+            let giveUp = ContinuousClock.now + .seconds(20)
+            while try await client(server).get("\(APIPaths.workspaces)/\(workspace)").status == 200, ContinuousClock.now < giveUp {
+                try await Task.sleep(for: .milliseconds(50))
+            }
+        }
+        await server.stop()
+    }
+}
