@@ -148,7 +148,9 @@ let package = Package(
         .testTarget(
             name: "GatewayTests", dependencies: ["Gateway", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
-        .testTarget(name: "AgentLoopTests", dependencies: ["AgentLoop", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "AgentLoopTests",
+            dependencies: ["AgentLoop", "ModelAPI", "Postgres", "TestSupport", concurrencyHelpers, log], swiftSettings: settings),
         .testTarget(
             name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"],
             swiftSettings: settings),

@@ -1,7 +1,7 @@
 /// Shows the model what the file has where its text was thought to be.
 enum NearestLines {
     /// Comparing is quadratic: of larger texts only the beginning of the passage is looked for.
-    private static let comparedLines = 20
+    private static let comparedLines = 8
     private static let shownLines = 12
     private static let enough = 0.45
 
@@ -66,12 +66,15 @@ private struct Pairs {
     private let sorted: [UInt16]
 
     init(_ line: Substring) {
-        let bytes = Array(line.utf8.drop { $0 == 0x20 || $0 == 0x09 }.prefix(300))
+        let bytes = Array(line.utf8.drop { $0 == 0x20 || $0 == 0x09 }.prefix(120))
         sorted = zip(bytes, bytes.dropFirst()).map { UInt16($0) << 8 | UInt16($1) }.sorted()
     }
 
     func likeness(to other: Pairs) -> Double {
         if sorted.isEmpty || other.sorted.isEmpty { return sorted.isEmpty && other.sorted.isEmpty ? 1 : 0 }
+        // Lines of very different length are not worth a closer look: no overlap could make them alike.
+        let most = 2 * Double(min(sorted.count, other.sorted.count)) / Double(sorted.count + other.sorted.count)
+        if most < 0.3 { return 0 }
         var (a, b, common) = (0, 0, 0)
         while a < sorted.count, b < other.sorted.count {
             if sorted[a] == other.sorted[b] {

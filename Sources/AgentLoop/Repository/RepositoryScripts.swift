@@ -52,11 +52,17 @@ enum RepositoryScripts {
                     echo "slipway: branches $(head -n 20 "$new/.git/slipway-branches" | tr '\\n' ' ')"
                     exit 41
                 fi
+                if [ "$branch" = HEAD ]; then
+                    name=$(g -C "$new" for-each-ref --points-at "$base" --format='%(refname:lstrip=3)' refs/remotes/origin \
+                        | grep -v '^HEAD$' | head -n 1) || true
+                    branch=${name:-HEAD}
+                fi
                 g -C "$new" checkout --quiet --detach "$base"
                 g -C "$new" remote remove origin
             fi
             base=$(g -C "$new" rev-parse HEAD)
             g -C "$new" checkout --quiet -B "$BRANCH"
+            [ "$branch" = HEAD ] || g -C "$new" branch --quiet --force "$branch" "$base" 2>/dev/null || true
             rm -f "$new/.git/slipway-branches"
             printf '%s %s\\n' "$base" "$branch" > "$new/.git/slipway-base"
             [ ! -e "$REPOSITORY" ] || rmdir "$REPOSITORY"

@@ -74,7 +74,8 @@ struct RepositoryWork: Sendable {
     }
 
     private func opened(_ outcome: ScriptRunner.Outcome) throws -> Opened {
-        let detail = String(outcome.output.trimmingCharacters(in: .whitespacesAndNewlines).suffix(600))
+        let said = outcome.output.linesByLF.filter { !$0.isEmpty && !$0.hasPrefix("slipway: ") }.joined(separator: " ")
+        let detail = String(said.suffix(600))
         switch outcome.exitCode {
         case 0: break
         case RepositoryScripts.missingGit:
@@ -82,18 +83,15 @@ struct RepositoryWork: Sendable {
                 .repository, message: "git is not installed in the workspace: install it in the sandbox's system.")
         case RepositoryScripts.unknownBase:
             let branches = outcome.report("branches")?.trimmingCharacters(in: .whitespaces) ?? ""
+            if branches.isEmpty { throw Self.broken("it has no branches") }
             throw OpenFailure.refused(
                 .repository,
-                message: "The bundle has no branch '\(snapshot.baseBranch ?? "HEAD")'."
-                    + (branches.isEmpty ? " It has no branches at all." : " It has: \(branches).")
-                    + " Create the task again with one of these as its base branch.")
+                message: "The bundle has no branch '\(snapshot.baseBranch ?? "HEAD")'. It has: \(branches). "
+                    + "Create the task again with one of these as its base branch.")
         case RepositoryScripts.notOurs:
             throw OpenFailure.refused(
                 .repository, message: "The workspace already has something else at \(directory): move it away, then resume.")
-        case RepositoryScripts.brokenBundle:
-            throw OpenFailure.refused(
-                .repository,
-                message: "The uploaded file is not a whole git bundle: \(detail). Make it with `git bundle create FILE --all`.")
+        case RepositoryScripts.brokenBundle: throw Self.broken(detail)
         default:
             throw OpenFailure.refused(
                 .repository, message: "The repository could not be opened (exit code \(outcome.exitCode)): \(detail)")
@@ -104,6 +102,12 @@ struct RepositoryWork: Sendable {
                 .repository, message: "The repository could not be opened: git did not name its commit. \(detail)")
         }
         return Opened(directory: directory, baseCommit: commit, baseBranch: words.count > 1 ? words[1] : "HEAD")
+    }
+
+    private static func broken(_ detail: String) -> OpenFailure {
+        .refused(
+            .repository,
+            message: "The uploaded file is not a whole git bundle: \(detail). Make it with `git bundle create FILE --all`.")
     }
 
     static func isCommit(_ text: String) -> Bool {
