@@ -34,6 +34,10 @@ import Testing
                 #expect(
                     messages.contains("\n\nevent: error\ndata: {") && messages.hasSuffix("\n\n")
                         && !messages.contains("half-of-it"))
+                await gateway.content.idle()
+                let list = try await gateway.interceptions.list(.own(stage.user), .init(), PageRequest()).items
+                let recorded = try await gateway.contentStore.body(Stage.organization, list[0].id, .answer)
+                #expect(recorded.map { String(decoding: $0.bytes, as: UTF8.self) } == messages)
                 let chat = await gateway.call(stage.call(Stage.chat(stream: true), provider: "openai")).text()
                 #expect(chat.contains("data: {\"error\":{") && chat.hasSuffix("data: [DONE]\n\n"))
                 try await eventually { try await stage.count("ai_ledger") == 2 }

@@ -39,7 +39,7 @@ enum HeaderEdits {
         let named = connectionHeaders(headers)
         var result = headers.filter { header in
             let name = header.name.lowercased()
-            return !hopByHop.contains(name) && name != "set-cookie" && !named.contains(name)
+            return !hopByHop.contains(name) && name != "set-cookie" && name != "x-slipway-interception-id" && !named.contains(name)
         }
         result.append((name: "x-slipway-interception-id", value: interception.description))
         return result

@@ -77,15 +77,17 @@ final class Relay: Sendable {
     private func pass(_ chunk: ByteBuffer) throws -> ByteBuffer? {
         let (open, isBeyond) = try record.state.withLockedValue { record in
             try record.reader.feed(chunk)
-            record.recorder.append(chunk)
             let isBeyond = outputLimit.map { record.reader.estimatedOutput >= $0 && !record.reader.isComplete } ?? false
             return (record.reader.isStreamed ? record.reader.bytesSinceBoundary : 0, isBeyond)
         }
-        var output = state.withLockedValue { state in
+        let (released, filtered) = state.withLockedValue { state in
             let aligned = state.aligner.align(chunk, open: open)
-            guard state.filter != nil, aligned.readableBytes > 0 else { return aligned }
-            return state.filter?.filter(aligned) ?? aligned
+            guard state.filter != nil, aligned.readableBytes > 0 else { return (aligned, aligned) }
+            return (aligned, state.filter?.filter(aligned) ?? aligned)
         }
+        var output = filtered
+        // What is held back is recorded when it is released: a dropped half of an event is no part of the answer.
+        record.state.withLockedValue { $0.recorder.append(released) }
         if isBeyond, !state.withLockedValue({ $0.aligner.isInsideEvent }) {
             upstream.cancel()
             if let tail = end(
@@ -111,12 +113,14 @@ final class Relay: Sendable {
             return record.reader
         }
         var tail = ByteBuffer()
+        var released = ByteBuffer()
         state.withLockedValue { state in
             state.isOver = true
             // A partial event is the client's only if nothing follows it.
             let isWhole = if case .ended = cause { reader.isComplete || !reader.isStreamed } else { false }
             if isWhole {
                 let rest = state.aligner.rest()
+                released = rest
                 tail =
                     state.filter.map { filter in
                         var filter = filter
@@ -126,8 +130,10 @@ final class Relay: Sendable {
                     } ?? rest
             } else if state.aligner.isInsideEvent {
                 tail.writeString("\n\n")
+                released = tail
             }
         }
+        record.state.withLockedValue { $0.recorder.append(released) }
         let closing = closing(cause, reader, facts)
         if closing.readableBytes > 0 {
             tail.writeImmutableBuffer(closing)
