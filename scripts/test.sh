@@ -12,15 +12,18 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0
 failed=()
+# The built bundle itself: 'swift test' would plan the whole build anew for every target.
+bundle=$(swift build --show-bin-path)/slipwayPackageTests.xctest
+[ -x "$bundle" ] || { echo "the tests are not built: run 'make test', or 'swift build --build-tests' first" >&2; exit 1; }
 run() {
-    swift test --skip-build --filter "^$1\\." >"$log" 2>&1
+    "$bundle" --filter "^$target\\." --testing-library swift-testing >"$log" 2>&1
     local status=$?
     count=$(sed -nE 's/^. Test run with ([0-9]+) tests?.*/\1/p' "$log" | tail -n 1)
     [ $status = 0 ] && [ "${count:-0}" -gt 0 ]
 }
 complain() {
     printf '%-20s FAILED in %d s%s\n' "$target" $((SECONDS - begin)) "$1"
-    grep -E '✘|↳|rror|atal|Crash|Thread' "$log" | grep -vE '↳ (Testing Library|Target)' | cut -c1-1500 | tail -n 80
+    grep -E '✘|↳|rror:|atal|Thread' "$log" | grep -vE '^[◇✔]|↳ (Testing Library|Target)' | cut -c1-1500 | tail -n 80
 }
 for target in "${targets[@]}"; do
     begin=$SECONDS

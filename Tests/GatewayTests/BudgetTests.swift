@@ -159,7 +159,7 @@ import Testing
                 let body = Stage.messages(model: "new-model")
                 let refused = await gateway.call(stage.call(body))
                 #expect(refused.status == 403)
-                #expect(await refused.text().contains("slipway models price anthropic/new-model"))
+                #expect(await refused.text().contains("slipway models price new-model --type anthropic"))
                 try await gateway.prices.set(stage.user, .init(type: .anthropic, model: "new-model", prices: Stage.price))
                 let answer = await gateway.call(stage.call(body))
                 #expect(answer.status == 200)

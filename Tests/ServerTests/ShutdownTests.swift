@@ -55,7 +55,7 @@ import TestSupport
 
     @Test func `the drain delay serves on, says 503 at readyz, and the second signal is heard meanwhile`() async throws {
         try await TestDatabase.with { database in
-            let server = try await ServerProcess.start(database: database.url, arguments: ["--drain-delay", "700ms"])
+            let server = try await ServerProcess.start(database: database.url, arguments: ["--drain-delay", "4s"])
             let begin = ContinuousClock.now
             server.signal(SIGTERM)
             try await server.waitForLine(containing: "shutting down in order")
@@ -66,7 +66,7 @@ import TestSupport
             server.signal(SIGTERM)
             try await server.waitForLine(containing: "again")
             #expect(await server.ended() == 0)
-            #expect(begin.duration(to: .now) >= .milliseconds(700))
+            #expect(begin.duration(to: .now) >= .seconds(4))
             await server.stop()
         }
     }
