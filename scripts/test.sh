@@ -15,8 +15,12 @@ failed=()
 # The built bundle itself: 'swift test' would plan the whole build anew for every target.
 bundle=$(swift build --show-bin-path)/slipwayPackageTests.xctest
 [ -x "$bundle" ] || { echo "the tests are not built: run 'make test', or 'swift build --build-tests' first" >&2; exit 1; }
+# Those that start real servers and sandboxes, and look at the clock, run one test at a time.
+alone=" ServerTests WorkspacesTests "
 run() {
-    "$bundle" --filter "^$target\\." --testing-library swift-testing >"$log" 2>&1
+    local how=()
+    [[ $alone == *" $target "* ]] && how=(--no-parallel)
+    "$bundle" --filter "^$target\\." --testing-library swift-testing ${how[@]+"${how[@]}"} >"$log" 2>&1
     local status=$?
     count=$(sed -nE 's/^. Test run with ([0-9]+) tests?.*/\1/p' "$log" | tail -n 1)
     [ $status = 0 ] && [ "${count:-0}" -gt 0 ]
