@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures the gateway side by side with plain proxies on one upstream, then the sandbox and the loop.
+"""Measures the gateway side by side with plain proxies on one upstream, then workspaces.
 
     make bench                 the whole run
-    make bench BENCH=gateway   one part: gateway, streams, sandbox, loop
+    make bench BENCH=gateway   one part: gateway, streams, sandbox
 
 CPU microseconds per request and ratios are what can be trusted on a shared machine; times are upper bounds. The run refuses to start
 unless the database is durable (fsync, full_page_writes, synchronous_commit on) and fails unless afterwards every answer has its
