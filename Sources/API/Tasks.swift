@@ -163,6 +163,8 @@ public struct TaskEvent: Codable, Sendable, Equatable {
     /// JSON as the model wrote it.
     public var arguments: String?
     public var isError: Bool?
+    /// Of `text` and `thinking`: the answer broke off there.
+    public var isPartial: Bool?
     public var exitCode: Int?
     public var milliseconds: Int?
     public var bytes: Int?
@@ -180,7 +182,8 @@ public struct TaskEvent: Codable, Sendable, Equatable {
     public init(
         sequence: Int64, kind: String, at: Date, step: Int? = nil, attempt: Int? = nil, from: String? = nil, text: String? = nil,
         model: String? = nil, interceptionID: String? = nil, call: Int? = nil, tool: String? = nil, arguments: String? = nil,
-        isError: Bool? = nil, exitCode: Int? = nil, milliseconds: Int? = nil, bytes: Int? = nil, reason: String? = nil,
+        isError: Bool? = nil, isPartial: Bool? = nil, exitCode: Int? = nil, milliseconds: Int? = nil, bytes: Int? = nil,
+        reason: String? = nil,
         until: Date? = nil, costNanoDollars: Int64? = nil, totalCostNanoDollars: Int64? = nil, workspaceID: String? = nil,
         branch: String? = nil, commit: String? = nil, changedFiles: Int? = nil, additions: Int? = nil, deletions: Int? = nil
     ) {
@@ -197,6 +200,7 @@ public struct TaskEvent: Codable, Sendable, Equatable {
         self.tool = tool
         self.arguments = arguments
         self.isError = isError
+        self.isPartial = isPartial
         self.exitCode = exitCode
         self.milliseconds = milliseconds
         self.bytes = bytes

@@ -82,6 +82,21 @@ import Testing
         }
     }
 
+    /// Asks for the interrupt, waits for it, and checks that it was done within a second by the server's own clock: from the request's
+    /// event to the one that says the task is interrupted, its work saved.
+    private func interrupt(_ task: String, _ bench: JobBench, _ client: Client) async throws -> (AgentTask, [TaskEvent]) {
+        let answer = try await client.post("\(APIPaths.tasks)/\(task)/interrupt", [String: String]())
+        try #require(answer.status == 200, "\(answer.text)")
+        let (record, events) = try await bench.follow(task, client) { task, events in
+            task.status == "interrupted" && events.contains { $0.kind == "interrupted" }
+        }
+        let asked = try #require(events.first { $0.kind == "interrupt_requested" })
+        let done = try #require(events.first { $0.kind == "interrupted" })
+        let history = events.map { "\($0.kind) \($0.at.timeIntervalSince(asked.at))" }
+        #expect(done.at.timeIntervalSince(asked.at) < 1, "\(history)")
+        return (record, events)
+    }
+
     @Test func `an interrupt stops the running command and the task within a second`() async throws {
         try await JobBench.with { bench in
             let server = try await bench.start()
@@ -89,12 +104,27 @@ import Testing
             let client = bench.client(server)
             let task = try bench.createTask("demo: long command", server)
             _ = try await bench.follow(task, client) { _, events in events.contains { $0.kind == "tool_call" } }
-            let begin = ContinuousClock.now
-            let answer = try await client.post("\(APIPaths.tasks)/\(task)/interrupt", [String: String]())
-            #expect(answer.status == 200, "\(answer.text)")
-            let stopped = try await bench.follow(task, client) { task, _ in task.status == "interrupted" }
-            // One second for the stop itself; polling and this busy machine get a little more.
-            #expect(begin.duration(to: .now) < .seconds(3), "\(stopped.events.map(\.kind))")
+            _ = try await interrupt(task, bench, client)
+            await server.stop()
+        }
+    }
+
+    @Test func `an interrupt stops an answer within a second, keeps what was said, and costs what the ledger says`() async throws {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            let client = bench.client(server)
+            let task = try bench.createTask("demo: slow stream", server)
+            // The first words are there when the stream's first event is.
+            try await bench.untilPreview(task, client)
+            let (record, events) = try await interrupt(task, bench, client)
+            let said = try #require(events.first { $0.kind == "text" })
+            #expect(said.isPartial == true)
+            #expect(said.text?.hasPrefix("One more") == true)
+            let booked = try await bench.booked(task)
+            #expect(booked > 0)
+            #expect(record.usage.costNanoDollars == booked)
+            #expect(events.first { $0.kind == "step_failed" }?.costNanoDollars == booked)
             await server.stop()
         }
     }

@@ -28,12 +28,17 @@ package struct ModelFailure: Error, Sendable, Equatable {
     package var retryAfter: Duration?
     /// What the call cost nevertheless.
     package var cost: NanoDollars
+    /// What the model had said until then.
+    package var partial: [AnswerBlock]
 
-    package init(_ kind: Kind, _ message: String, retryAfter: Duration? = nil, cost: NanoDollars = .zero) {
+    package init(
+        _ kind: Kind, _ message: String, retryAfter: Duration? = nil, cost: NanoDollars = .zero, partial: [AnswerBlock] = []
+    ) {
         self.kind = kind
         self.message = message
         self.retryAfter = retryAfter
         self.cost = cost
+        self.partial = partial
     }
 
     /// Reads an answer of the gateway that is an error: the provider's own, or the gateway's in the provider's shape.

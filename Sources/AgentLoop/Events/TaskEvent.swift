@@ -56,6 +56,8 @@ package struct TaskEvent: Sendable, Equatable {
         package var tool: String?
         package var arguments: String?
         package var isError: Bool?
+        /// Of text and thinking: the answer broke off; the model does not see it again.
+        package var isPartial: Bool?
         package var exitCode: Int?
         package var milliseconds: Int?
         package var reason: String?
@@ -80,6 +82,7 @@ package struct TaskEvent: Sendable, Equatable {
             case messageID = "message_id"
             case interceptionID = "interception_id"
             case isError = "is_error"
+            case isPartial = "is_partial"
             case exitCode = "exit_code"
             case totalCost = "total_cost"
             case stopReason = "stop_reason"

@@ -7,6 +7,8 @@ package enum StepEvent: Sendable {
     case opened
     case openFailed(OpenFailure)
     case stepBegun(StepRef)
+    /// What the task has cost so far, without the answer that is recalled.
+    case booked(NanoDollars)
     case recalled(ModelAnswer?)
     case answered(ModelAnswer)
     case askFailed(ModelFailure)

@@ -107,6 +107,7 @@ package struct StepMachine: Sendable {
         case .opened: opened()
         case .openFailed(let failure): openFailed(failure)
         case .stepBegun(let step): stepBegun(step)
+        case .booked(let cost): booked(cost)
         case .recalled(let answer): recalled(answer)
         case .answered(let answer): answered(answer)
         case .askFailed(let failure): askFailed(failure)
@@ -205,6 +206,11 @@ extension StepMachine {
         if stop != nil { return concludeStop() }
         phase = .asking(step)
         return [.ask(step)]
+    }
+
+    private mutating func booked(_ cost: NanoDollars) -> [StepAction] {
+        if case .recalling = phase { position.cost = cost }
+        return []
     }
 
     private mutating func recalled(_ answer: ModelAnswer?) -> [StepAction] {

@@ -54,8 +54,9 @@ extension StepStore {
 
     /// Ends the turn and gives the lease back.
     ///
+    /// - Parameter cost: of all its calls; nil leaves what is written.
     /// - Returns: false when the task is done but messages wait: then nothing is committed, and the turn goes on.
-    func finish(_ lease: Lease, _ ending: Ending, interruptedBy: String?) async throws -> Bool {
+    func finish(_ lease: Lease, _ ending: Ending, interruptedBy: String?, cost: NanoDollars?) async throws -> Bool {
         let (event, status, reason, message) = Self.describe(ending, by: interruptedBy)
         let statements = try Self.statements(lease, [event])
         let isDone = status == .completed
@@ -72,7 +73,7 @@ extension StepStore {
                     try await connection.execute(
                         """
                         UPDATE tasks SET status = \(status.rawValue), reason = \(reason), message = \(message), worker_id = NULL, wake_at = NULL,
-                            interrupt_by = NULL, active_ms = active_ms + \(unsafeSQL: LeaseStore.runTime), running_since = NULL
+                            interrupt_by = NULL, cost = COALESCE(\(cost), cost), active_ms = active_ms + \(unsafeSQL: LeaseStore.runTime), running_since = NULL
                         WHERE id = \(lease.task)
                         """)
                 }

@@ -53,12 +53,19 @@ package struct StepStore: Sendable {
 // MARK: Steps
 
 extension StepStore {
-    /// Commits the step and its interception id, and takes in the messages that wait.
-    ///
-    /// - Returns: the entries that are new in the conversation.
-    func beginStep(
-        _ lease: Lease, _ step: StepRef, model: String, promptsHash: String, lastPosition: Int
-    ) async throws -> [Transcript.Entry] {
+    /// What begins a step: to be committed by itself, or together with the result before it.
+    struct StepBeginning {
+        var step: StepRef
+        /// Messages that waited; new in the conversation.
+        var entries: [Transcript.Entry]
+        var events: [NewEvent]
+        var changes: [Query]
+    }
+
+    /// Reads the messages that wait. One that comes after this waits for the next step.
+    func beginning(
+        of step: StepRef, _ lease: Lease, model: String, promptsHash: String, lastPosition: Int
+    ) async throws -> StepBeginning {
         let rows = try await pool.query(
             "SELECT id, author, text FROM task_messages WHERE task_id = \(lease.task) ORDER BY number")
         var events: [NewEvent] = []
@@ -92,8 +99,12 @@ extension StepStore {
             SELECT id, organization_id, \(Int32(step.number)), \(Int32(step.attempt)), \(step.interception), \(promptsHash), \(lease.fence)
             FROM tasks WHERE id = \(lease.task)
             """)
-        try await commit(lease, events, changes)
-        return entries
+        return StepBeginning(step: step, entries: entries, events: events, changes: changes)
+    }
+
+    /// Commits the step and its interception id, and takes in the messages that wait.
+    func begin(_ lease: Lease, _ beginning: StepBeginning) async throws {
+        try await commit(lease, beginning.events, beginning.changes)
     }
 
     struct AnswerCommit {
@@ -155,22 +166,7 @@ extension StepStore {
 
     private static func events(of commit: AnswerCommit) -> [NewEvent] {
         let number = commit.step.number
-        var events: [NewEvent] = []
-        for block in commit.answer.blocks {
-            switch block {
-            case .text(let text) where !text.isEmpty:
-                events.append(
-                    NewEvent(.text) {
-                        $0.text = text; $0.step = number
-                    })
-            case .thinking(let text, _) where !text.isEmpty:
-                events.append(
-                    NewEvent(.thinking) {
-                        $0.text = text; $0.step = number
-                    })
-            case .text, .thinking, .redactedThinking, .toolUse, .other: break
-            }
-        }
+        var events = Self.said(commit.answer.blocks, step: number)
         for row in commit.calls {
             events.append(
                 NewEvent(.toolCall) {
@@ -202,6 +198,24 @@ extension StepStore {
         return events
     }
 
+    /// What people can read of an answer.
+    private static func said(_ blocks: [AnswerBlock], step: Int, isPartial: Bool? = nil) -> [NewEvent] {
+        blocks.compactMap { block in
+            let (kind, text): (TaskEvent.Kind, String)
+            switch block {
+            case .text(let said): (kind, text) = (.text, said)
+            case .thinking(let thought, _): (kind, text) = (.thinking, thought)
+            case .redactedThinking, .toolUse, .other: return nil
+            }
+            guard !text.isEmpty else { return nil }
+            return NewEvent(kind) {
+                $0.text = text
+                $0.step = step
+                $0.isPartial = isPartial
+            }
+        }
+    }
+
     static func resultEvent(_ number: Int, _ result: CallResult) -> NewEvent {
         NewEvent(.toolResult) {
             $0.call = number
@@ -222,7 +236,7 @@ extension StepStore {
             if failure.cost != .zero { $0.cost = failure.cost }
         }
         try await commit(
-            lease, [event],
+            lease, Self.said(failure.partial, step: step.number, isPartial: true) + [event],
             [
                 """
                 UPDATE task_steps SET state = 'failed', stop_reason = \(failure.kind.rawValue), cost = \(failure.cost), ended_at = clock_timestamp()
@@ -272,6 +286,8 @@ extension StepStore {
         var read: (process: Int, cursor: Int)?
         var remark: Transcript.Entry?
         var starting: (number: Int, sandbox: String)?
+        /// The step that follows, when this was the last call of its step.
+        var following: StepBeginning?
     }
 
     func commitResult(_ lease: Lease, _ commit: ResultCommit) async throws {
@@ -293,6 +309,10 @@ extension StepStore {
             if case .text(let text)? = remark.content.first { events.append(NewEvent(.remark) { $0.text = text }) }
         }
         if let starting = commit.starting { changes.append(Self.start(lease, starting.number, sandbox: starting.sandbox)) }
+        if let following = commit.following {
+            events += following.events
+            changes += following.changes
+        }
         try await self.commit(lease, events, changes)
     }
 

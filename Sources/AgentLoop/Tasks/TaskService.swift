@@ -48,16 +48,20 @@ package struct TaskService: Sendable {
     private let files: TaskFiles
     private let bus: TaskBus
     private let previews: PreviewHub
+    private let ledger: (any TaskLedger)?
     /// Taken where a new task gives no limit of a kind.
     private let defaults: TaskLimits
 
+    /// - Parameter ledger: where costs are read; nil: what the loop wrote down itself.
     package init(
-        store: TaskStore, files: TaskFiles, bus: TaskBus, previews: PreviewHub, defaults: TaskLimits = TaskLimits(steps: 250)
+        store: TaskStore, files: TaskFiles, bus: TaskBus, previews: PreviewHub, ledger: (any TaskLedger)? = nil,
+        defaults: TaskLimits = TaskLimits(steps: 250)
     ) {
         self.store = store
         self.files = files
         self.bus = bus
         self.previews = previews
+        self.ledger = ledger
         self.defaults = defaults
     }
 
@@ -99,7 +103,18 @@ package struct TaskService: Sendable {
     /// - Throws: `notFound`, also for a task that the principal may not see.
     package func get(_ principal: Principal, _ id: TaskID) async throws -> TaskRecord {
         guard let record = try await store.get(principal, id) else { throw AppError(.notFound, "There is no task \(id).") }
-        return record
+        return try await booked([record])[0]
+    }
+
+    /// With the costs that the ledger has.
+    private func booked(_ records: [TaskRecord]) async throws -> [TaskRecord] {
+        guard let ledger, !records.isEmpty else { return records }
+        let costs = try await ledger.costs(of: records.map(\.id))
+        return records.map { record in
+            var record = record
+            record.cost = costs[record.id] ?? .zero
+            return record
+        }
     }
 
     /// By id or by name.
@@ -108,7 +123,7 @@ package struct TaskService: Sendable {
         guard let record = try await store.find(principal, name: reference) else {
             throw AppError(.notFound, "There is no task '\(reference.prefix(80))'.")
         }
-        return record
+        return try await booked([record])[0]
     }
 
     /// The newest first.
@@ -122,7 +137,9 @@ package struct TaskService: Sendable {
         let rows = try await store.list(
             principal, owner: filter.owner, statuses: filter.statuses, before: before, limit: page.limit + 1)
         let shown = rows.prefix(page.limit)
-        return Page(items: shown.map(\.record), next: rows.count > page.limit ? shown.last.map { String($0.number) } : nil)
+        return Page(
+            items: try await booked(shown.map(\.record)), next: rows.count > page.limit ? shown.last.map { String($0.number) } : nil
+        )
     }
 
     // MARK: Following

@@ -18,26 +18,32 @@ package struct LoopEnvironment: Sendable {
     package var store: StepStore
     package var files: TaskFiles
     package var model: any ModelClient
+    /// Nil: the loop adds up what its calls cost.
+    package var ledger: (any TaskLedger)?
     package var workspaces: any WorkspaceProvider
     package var prompts: PromptSet
     package var bus: TaskBus
     package var previews: PreviewHub
+    package var meters: LoopMeters
     package var logger: Logger
     package var clock: WallClock
     package var settings: Settings
 
     package init(
-        store: StepStore, files: TaskFiles, model: any ModelClient, workspaces: any WorkspaceProvider, prompts: PromptSet,
-        bus: TaskBus,
-        previews: PreviewHub, logger: Logger, clock: WallClock = .system, settings: Settings = .init()
+        store: StepStore, files: TaskFiles, model: any ModelClient, ledger: (any TaskLedger)? = nil,
+        workspaces: any WorkspaceProvider, prompts: PromptSet,
+        bus: TaskBus, previews: PreviewHub, metrics: Metrics = .init(), logger: Logger, clock: WallClock = .system,
+        settings: Settings = .init()
     ) {
         self.store = store
         self.files = files
         self.model = model
+        self.ledger = ledger
         self.workspaces = workspaces
         self.prompts = prompts
         self.bus = bus
         self.previews = previews
+        meters = LoopMeters(metrics)
         self.logger = logger
         self.clock = clock
         self.settings = settings

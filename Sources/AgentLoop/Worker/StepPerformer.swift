@@ -14,6 +14,8 @@ struct StepPerformer {
     private var deadline: Task<Void, Never>?
     private var callStop = CallStopBox()
     private var read: (process: Int, cursor: Int)?
+    /// A step that was committed together with the result before it.
+    private var begun: StepRef?
 
     init(_ runner: TaskRunner, _ snapshot: TaskSnapshot) {
         self.runner = runner
@@ -75,13 +77,13 @@ struct StepPerformer {
         switch action {
         case .open: open()
         case .cancelOpen: current?.cancel()
-        case .beginStep(let number, let attempt): return try await beginStep(number, attempt)
+        case .beginStep(let number, let attempt): return .stepBegun(try await beginStep(number, attempt))
         case .recall(let step): recall(step)
         case .ask(let step): ask(step)
         case .cancelAsk: current?.cancel()
         case .commitAnswer(let step, let answer, let record): try await commitAnswer(step, answer, record, next)
         case .commitFailure(let step, let failure):
-            try await store.commitFailure(lease, step, failure, failures: machine.position.failures)
+            try await recording { try await store.commitFailure(lease, step, failure, failures: machine.position.failures) }
             changed(.events)
         case .run(_, let number): run(number)
         case .stopCall(_, let stop): callStop.set(stop)
@@ -181,7 +183,11 @@ extension StepPerformer {
     }
 
     private mutating func finish(_ ending: Ending) async throws -> StepEvent {
-        guard try await store.finish(lease, ending, interruptedBy: runner.interrupter) else { return .messagesWait }
+        let booked = try await environment.ledger?.costs(of: [task])[task]
+        let isOver = try await recording {
+            try await store.finish(lease, ending, interruptedBy: runner.interrupter, cost: booked ?? machine.position.cost)
+        }
+        guard isOver else { return .messagesWait }
         changed(.events)
         return .finished
     }
@@ -190,22 +196,47 @@ extension StepPerformer {
 // MARK: Asking
 
 extension StepPerformer {
-    private mutating func beginStep(_ number: Int, _ attempt: Int) async throws -> StepEvent {
-        let step = StepRef(number: number, attempt: attempt, interception: InterceptionID())
-        let entries = try await store.beginStep(
-            lease, step, model: snapshot.model, promptsHash: environment.prompts.hash,
-            lastPosition: snapshot.transcript.lastPosition)
-        for entry in entries { snapshot.transcript.append(entry) }
+    private mutating func beginStep(_ number: Int, _ attempt: Int) async throws -> StepRef {
+        if let begun {
+            self.begun = nil
+            return begun
+        }
+        let beginning = try await beginning(number, attempt, after: snapshot.transcript.lastPosition)
+        try await recording { try await store.begin(lease, beginning) }
+        hasBegun(beginning)
         changed(.events)
-        return .stepBegun(step)
+        return beginning.step
+    }
+
+    private func beginning(_ number: Int, _ attempt: Int, after position: Int) async throws -> StepStore.StepBeginning {
+        let step = StepRef(number: number, attempt: attempt, interception: InterceptionID())
+        return try await recording {
+            try await store.beginning(
+                of: step, lease, model: snapshot.model, promptsHash: environment.prompts.hash, lastPosition: position)
+        }
+    }
+
+    private mutating func hasBegun(_ beginning: StepStore.StepBeginning) {
+        for entry in beginning.entries { snapshot.transcript.append(entry) }
+        environment.meters.begun()
+    }
+
+    private func recording<Value>(_ body: () async throws -> Value) async rethrows -> Value {
+        try await environment.meters.measure(.records, body)
     }
 
     private mutating func recall(_ step: StepRef) {
-        let runner = runner
+        let (runner, task) = (runner, task)
         current = Task {
-            do { runner.report(.step(.recalled(try await runner.environment.model.recorded(step.interception)))) } catch {
-                runner.report(.broke(error))
-            }
+            do {
+                let environment = runner.environment
+                let answer = try await environment.model.recorded(step.interception)
+                if let ledger = environment.ledger {
+                    let cost = try await ledger.costs(of: [task])[task] ?? .zero
+                    runner.report(.step(.booked(cost - (answer?.cost ?? .zero))))
+                }
+                runner.report(.step(.recalled(answer)))
+            } catch { runner.report(.broke(error)) }
         }
     }
 
@@ -220,8 +251,9 @@ extension StepPerformer {
         previews.show(.began(step: step.number, attempt: step.attempt), of: task)
         current = Task {
             do {
-                let answer = try await runner.environment.model.call(call) { delta in
-                    previews.show(.delta(step: step.number, delta), of: task)
+                let environment = runner.environment
+                let answer = try await environment.meters.measure(.model) {
+                    try await environment.model.call(call) { previews.show(.delta(step: step.number, $0), of: task) }
                 }
                 runner.report(.step(.answered(answer)))
             } catch { runner.report(.step(.askFailed(ModelFailure.classify(error)))) }
@@ -257,11 +289,13 @@ extension StepPerformer {
         let rows = record.calls.map {
             StepStore.CallRow(id: CallID(), call: $0, hasEffect: ToolName(tolerant: $0.call.tool)?.hasEffect ?? false)
         }
-        try await store.commitAnswer(
-            lease,
-            .init(
-                step: step, answer: answer, entries: entries, calls: rows, remark: record.remark, nudges: machine.position.nudges,
-                totalCost: machine.position.cost, starting: starting(next, among: rows)))
+        try await recording {
+            try await store.commitAnswer(
+                lease,
+                .init(
+                    step: step, answer: answer, entries: entries, calls: rows, remark: record.remark,
+                    nudges: machine.position.nudges, totalCost: machine.position.cost, starting: starting(next, among: rows)))
+        }
         for entry in entries { snapshot.transcript.append(entry) }
         for row in rows {
             let call = row.call
@@ -315,7 +349,7 @@ extension StepPerformer {
                 if call.hasEffect, !call.isStarted {
                     try await environment.store.ensureStarted(lease, number, sandbox: workspace.sandbox)
                 }
-                let (outcome, read) = try await tools.run(call, stop: stop)
+                let (outcome, read) = try await environment.meters.measure(.tools) { try await tools.run(call, stop: stop) }
                 runner.report(.called(number: number, outcome, read: read))
             } catch { runner.report(.broke(error)) }
         }
@@ -325,13 +359,22 @@ extension StepPerformer {
         let entry = remark.map {
             Transcript.Entry(position: snapshot.transcript.lastPosition + 1, kind: .remark, content: [.text($0)])
         }
-        try await store.commitResult(
-            lease, .init(number: number, result: result, read: read, remark: entry, starting: starting(next)))
+        var following: StepStore.StepBeginning?
+        if case .beginStep(let number, let attempt)? = next {
+            following = try await beginning(number, attempt, after: entry?.position ?? snapshot.transcript.lastPosition)
+        }
+        let commit = StepStore.ResultCommit(
+            number: number, result: result, read: read, remark: entry, starting: starting(next), following: following)
+        try await recording { try await store.commitResult(lease, commit) }
         if let read { snapshot.calls[read.process]?.cursor = read.cursor }
         read = nil
         snapshot.calls[number]?.isEnded = true
         self.result(of: number, result.text, isError: result.isError)
         if let entry { snapshot.transcript.append(entry) }
+        if let following {
+            hasBegun(following)
+            begun = following.step
+        }
         noteStarted(starting(next))
         changed(.events)
     }

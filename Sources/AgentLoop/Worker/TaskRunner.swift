@@ -41,13 +41,14 @@ package final class TaskRunner: Sendable {
     ///
     /// - Throws: `LeaseLost`; anything else leaves the lease, and the rows say where to go on.
     package func run() async throws {
-        let snapshot = try await environment.store.load(lease)
+        var snapshot = try await environment.store.load(lease)
+        try await takeBookedCost(&snapshot)
         if let by = snapshot.interruptBy { interruptedBy.withLockedValue { $0 = $0 ?? by } }
         var performer = StepPerformer(self, snapshot)
         defer { performer.cancelAll() }
         guard snapshot.isOwnerActive else {
             let ending = Ending.paused(.policy, message: "The task's owner, \(snapshot.principal.username), is suspended.")
-            _ = try await environment.store.finish(lease, ending, interruptedBy: nil)
+            _ = try await environment.store.finish(lease, ending, interruptedBy: nil, cost: snapshot.position.cost)
             return
         }
         if let seconds = snapshot.remainingSeconds { performer.startDeadline(seconds) }
@@ -57,6 +58,13 @@ package final class TaskRunner: Sendable {
             try await performer.handle(event)
             if performer.isOver { break }
         }
+    }
+
+    /// Calls of an owner that died were booked without it. What an answer costs that is recalled is added when it is there.
+    private func takeBookedCost(_ snapshot: inout TaskSnapshot) async throws {
+        if case .unanswered = snapshot.position.place { return }
+        guard let ledger = environment.ledger else { return }
+        snapshot.position.cost = try await ledger.costs(of: [lease.task])[lease.task] ?? .zero
     }
 
     var interrupter: String? { interruptedBy.withLockedValue { $0 } }

@@ -156,7 +156,8 @@ package final class TaskWorker: Service {
     private func fail(_ lease: Lease) async {
         let message = "The server could not go on with this task after several attempts; its log says why. Resume it to try again."
         do {
-            _ = try await environment.store.finish(lease, .failed(.internal, message: message), interruptedBy: nil)
+            _ = try await environment.store.finish(
+                lease, .failed(.internal, message: message), interruptedBy: nil, cost: nil)
             state.withLockedValue { $0.breaks[lease.task] = nil }
             environment.bus.changed(lease.task, .events)
         } catch { logger.error("a task could not be failed", metadata: ["task": "\(lease.task)", "error": "\(error)"]) }

@@ -20,12 +20,23 @@ struct GatewayModelClient: ModelClient {
                 id: call.id, principal: call.principal, provider: target.provider, route: target.route,
                 headers: Self.headers(target.api), body: conversation.encode(as: target.api, stream: true),
                 origin: .loop(task: call.task, step: call.step), requestID: RequestScope.requestID ?? call.id.description))
-        guard answer.status == 200 else { throw try await failure(call.id, answer) }
         var reader = AnswerReader(target.api, streamed: Self.isStream(answer.headers))
-        for await chunk in answer.body { try reader.feed(chunk, onDelta: preview) }
-        try Task.checkCancellation()
-        reader.finish(onDelta: preview)
-        return try await read(reader, call.id, cost: try await ledger.cost(of: call.id))
+        do {
+            guard answer.status == 200 else { throw try await failure(call.id, answer) }
+            for await chunk in answer.body { try reader.feed(chunk, onDelta: preview) }
+            try Task.checkCancellation()
+            reader.finish(onDelta: preview)
+            return try await read(reader, call.id, cost: try await ledger.cost(of: call.id))
+        } catch is CancellationError {
+            throw await stopped(reader, call.id)
+        }
+    }
+
+    /// The call was aborted; what was said until then was paid for.
+    private func stopped(_ reader: AnswerReader, _ id: InterceptionID) async -> ModelFailure {
+        // In a task of its own: this one is cancelled. Awaited here, within the patience of a person who interrupts.
+        let cost = await Task { try? await ledger.cost(of: id, ifBooked: true, within: .milliseconds(500)) }.value
+        return ModelFailure(.cancelled, "The call was stopped.", cost: cost ?? .zero, partial: reader.blocks)
     }
 
     func recorded(_ id: InterceptionID) async throws -> ModelAnswer? {
@@ -43,10 +54,12 @@ struct GatewayModelClient: ModelClient {
         if let error = reader.error {
             var failure = ModelFailure.classify(status: 200, error: error)
             failure.cost = cost
+            failure.partial = reader.blocks
             throw failure
         }
         guard reader.isComplete, let stop = reader.stopReason else {
-            throw ModelFailure(.brokenOff, "The model's answer broke off before its end.", cost: cost)
+            throw ModelFailure(
+                .brokenOff, "The model's answer broke off before its end.", cost: cost, partial: reader.blocks)
         }
         return ModelAnswer(blocks: reader.blocks, stopReason: stop, usage: reader.usage ?? Usage(), cost: cost)
     }
@@ -76,7 +89,7 @@ struct GatewayModelClient: ModelClient {
 }
 
 /// What a call cost, as it was booked: a task's total is the sum of the ledger, never a second calculation.
-struct LedgerLookup: Sendable {
+struct LedgerLookup: TaskLedger {
     /// Bookings follow an answer's end within milliseconds, unless the database is away.
     private static let patience = Duration.seconds(5)
 
@@ -84,9 +97,11 @@ struct LedgerLookup: Sendable {
 
     /// - Parameter ifBooked: a call that was refused is never booked, so nothing is waited for.
     /// - Throws: `ModelFailure` when nothing is booked in time.
-    func cost(of id: InterceptionID, ifBooked: Bool = false) async throws -> NanoDollars {
-        let giveUp = ContinuousClock.now + Self.patience
-        var pause = Duration.milliseconds(2)
+    func cost(
+        of id: InterceptionID, ifBooked: Bool = false, within patience: Duration = Self.patience
+    ) async throws -> NanoDollars {
+        let giveUp = ContinuousClock.now + patience
+        var pause = Duration.milliseconds(1)
         while true {
             let row = try await pool.query(
                 """
@@ -103,6 +118,15 @@ struct LedgerLookup: Sendable {
             try await Task.sleep(for: pause)
             pause = min(pause * 2, .milliseconds(100))
         }
+    }
+
+    func costs(of tasks: [TaskID]) async throws -> [TaskID: NanoDollars] {
+        let rows = try await pool.query(
+            """
+            SELECT i.task_id, sum(l.cost)::bigint AS cost FROM ai_interceptions i JOIN ai_ledger l ON l.interception_id = i.id
+            WHERE i.task_id = ANY(\(tasks.map(\.uuid))) GROUP BY i.task_id
+            """)
+        return try Dictionary(uniqueKeysWithValues: rows.map { (try $0["task_id"], try $0["cost"]) })
     }
 
     /// As whom the call was made; enough to read its record.

@@ -37,7 +37,8 @@ extension Startup {
         try Task.checkCancellation()
         let workspaces = try await startWorkspaces(pool, replica: replica, host: host, notifications)
         try Task.checkCancellation()
-        let tasks = try startLoop(pool, replica: replica, gateway: gateway, workspaces: workspaces, notifications)
+        let tasks = try startLoop(
+            pool, replica: replica, gateway: gateway, workspaces: workspaces, metrics: metrics, notifications)
         return Services(
             configuration: configuration, readiness: readiness, goingAway: goingAway, metrics: metrics, users: users,
             tokens: TokenService(pool: pool), files: FileStore(pool: pool), authenticator: authenticator, gateway: gateway,
@@ -114,20 +115,22 @@ extension Startup {
     }
 
     private func startLoop(
-        _ pool: PostgresPool, replica: Replica, gateway: Gateway, workspaces: WorkspaceService, _ notifications: PostgresListener?
+        _ pool: PostgresPool, replica: Replica, gateway: Gateway, workspaces: WorkspaceService, metrics: Metrics,
+        _ notifications: PostgresListener?
     ) throws -> TaskService {
         let bus = TaskBus(pool: pool, listener: notifications, logger: logger)
         lifecycle.run(.reconcilers) { await bus.run() }
         let previews = PreviewHub()
         let files = TaskFiles(pool)
+        let ledger = LedgerLookup(pool: pool)
         let environment = LoopEnvironment(
-            store: StepStore(pool), files: files, model: GatewayModelClient(gateway: gateway, ledger: LedgerLookup(pool: pool)),
+            store: StepStore(pool), files: files, model: GatewayModelClient(gateway: gateway, ledger: ledger), ledger: ledger,
             workspaces: TaskWorkspaces(workspaces: workspaces), prompts: try PromptSet(), bus: bus, previews: previews,
-            logger: logger)
+            metrics: metrics, logger: logger)
         let worker = TaskWorker(replica: replica.id, leases: LeaseStore(pool), environment: environment)
         let grace = configuration.grace
         lifecycle.run(.taskWorker, stop: { await worker.drain(grace: grace) }) { try await worker.run() }
-        return TaskService(store: TaskStore(pool), files: files, bus: bus, previews: previews)
+        return TaskService(store: TaskStore(pool), files: files, bus: bus, previews: previews, ledger: ledger)
     }
 
     /// This program, also after its file was replaced.

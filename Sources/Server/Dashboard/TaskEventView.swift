@@ -12,6 +12,8 @@ struct TaskEventView: Sendable {
     var isUser = false
     var isText = false
     var isThinking = false
+    /// The answer broke off there.
+    var isPartial = false
     var isCall = false
     var isResult = false
     var isNote = false
@@ -26,6 +28,7 @@ struct TaskEventView: Sendable {
 
     init(_ event: TaskEvent) {
         sequence = event.sequence
+        isPartial = event.isPartial == true
         kind = event.kind.replacing("_", with: "-")
         switch event.kind {
         case "user_message", "message_queued":

@@ -29,7 +29,8 @@ extension AgentLoop.TaskEvent {
         API.TaskEvent(
             sequence: Int64(seq), kind: kind.rawValue, at: at, step: payload.step, attempt: payload.attempt, from: payload.by,
             text: payload.text, model: payload.model, interceptionID: payload.interceptionID?.description, call: payload.call,
-            tool: payload.tool, arguments: payload.arguments, isError: payload.isError, exitCode: payload.exitCode,
+            tool: payload.tool, arguments: payload.arguments, isError: payload.isError, isPartial: payload.isPartial,
+            exitCode: payload.exitCode,
             milliseconds: payload.milliseconds, bytes: payload.bytes, reason: payload.reason, until: payload.until,
             costNanoDollars: payload.cost?.value, totalCostNanoDollars: payload.totalCost?.value,
             workspaceID: payload.workspaceID?.description, branch: payload.branch, commit: payload.commit,

@@ -14,6 +14,7 @@ struct Transcript {
             print("\n\(Terminal.styled(event.from ?? "you", .bold)): \(Terminal.plain(event.text ?? ""))")
         case "text":
             print("\n\(Terminal.plain(event.text ?? ""))")
+            if event.isPartial == true { print(Terminal.styled("  (the answer broke off here)", .yellow)) }
         case "thinking":
             for line in Text.excerpt(Terminal.plain(event.text ?? ""), lines: 4) { print(Terminal.styled("  ~ \(line)", .dim)) }
         case "tool_call":

@@ -23,15 +23,17 @@ import Testing
 
             let store = StepStore(bench.pool)
             let step = StepRef(number: 1, attempt: 1, interception: InterceptionID())
+            let late = try await store.beginning(of: step, first, model: "m", promptsHash: "h", lastPosition: 0)
+            await #expect(throws: LeaseLost(task: task.id)) { try await store.begin(first, late) }
             await #expect(throws: LeaseLost(task: task.id)) {
-                _ = try await store.beginStep(first, step, model: "m", promptsHash: "h", lastPosition: 0)
+                _ = try await store.finish(first, .interrupted, interruptedBy: nil, cost: nil)
             }
-            await #expect(throws: LeaseLost(task: task.id)) { _ = try await store.finish(first, .interrupted, interruptedBy: nil) }
             await #expect(throws: LeaseLost(task: task.id)) { try await store.release(first) }
             await #expect(throws: LeaseLost(task: task.id)) { _ = try await store.load(first) }
             #expect(try await bench.service.events(bench.principal, task.id, after: 0).isEmpty)
             #expect(try await bench.service.get(bench.principal, task.id).queuedMessages == 1)
-            _ = try await store.beginStep(second, step, model: "m", promptsHash: "h", lastPosition: 0)
+            try await store.begin(
+                second, try await store.beginning(of: step, second, model: "m", promptsHash: "h", lastPosition: 0))
             #expect(try await bench.service.events(bench.principal, task.id, after: 0).map(\.seq) == [1, 2])
         }
     }

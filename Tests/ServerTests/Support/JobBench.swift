@@ -1,5 +1,9 @@
 import API
+import Core
 import Foundation
+import HTTPTransport
+import NIOCore
+import Postgres
 import TestSupport
 import Testing
 
@@ -112,6 +116,32 @@ final class JobBench: Sendable {
         }
         Issue.record("the task did not get there: \(events.map { "\($0.kind) \($0.text ?? "")" }.joined(separator: "\n"))")
         throw CancellationError()
+    }
+
+    /// Returns when the model's answer has begun to come.
+    func untilPreview(_ task: String, _ client: Client) async throws {
+        let answer = try await Client.transport.send(
+            HTTPClientRequest(
+                url: "\(client.url)\(APIPaths.tasks)/\(task)/stream", headers: client.headers, timeouts: .init(total: .seconds(60)),
+                allowPrivateAddresses: true))
+        var seen = ""
+        for try await chunk in answer.body {
+            seen += String(buffer: chunk)
+            if seen.contains("event: delta") { return }
+        }
+        Issue.record("the answer never began: \(answer.status) \(seen)")
+    }
+
+    /// What the ledger has for the task's calls.
+    func booked(_ task: String) async throws -> Int64 {
+        let pool = PostgresPool(configuration: PostgresConfiguration(url: Secret(database), maxConnections: 2), logger: .silent)
+        let rows = try await pool.query(
+            """
+            SELECT coalesce(sum(l.cost), 0)::bigint AS cost FROM ai_interceptions i JOIN ai_ledger l ON l.interception_id = i.id
+            WHERE i.task_id::text = \(task)
+            """)
+        await pool.close()
+        return try rows[0]["cost"]
     }
 
     static func isAtRest(_ task: AgentTask) -> Bool { ["paused", "interrupted", "completed", "failed"].contains(task.status) }
