@@ -51,19 +51,23 @@ package final class Gateway: Service {
         let ledger = AuditChain(.ledger, replica: configuration.replica)
         let factChain = AuditChain(.facts, replica: configuration.replica)
         facts = AuditFacts(pool: pool, chain: factChain)
-        let holds = HoldLoop(pool: pool, chain: calls)
-        self.holds = holds
         let settle = SettleLoop(pool: pool, chain: ledger, logger: logger)
         self.settle = settle
+        let holds = HoldLoop(pool: pool, chain: calls) { request, found in
+            settle.settle(Settlement(neverSent: request.interception, found))
+        }
+        self.holds = holds
+        contentStore = ContentStore(pool: pool)
+        content = ContentLoop(store: contentStore, metrics: configuration.metrics, logger: logger)
+        let content = content
         flush = FlushLoop(
             pool: pool, chains: [calls, ledger], logger: logger,
             onFlush: { reached in if let n = reached[ledger.id] { settle.confirm(upTo: n) } },
             onLoss: {
+                content.forgetStored()
                 holds.recheck()
                 settle.recheck()
             })
-        contentStore = ContentStore(pool: pool)
-        content = ContentLoop(store: contentStore, metrics: configuration.metrics, logger: logger)
         reaper = Reaper(pool: pool, settle: settle, contents: contentStore, replica: configuration.replica, logger: logger)
 
         providers = ProviderService(store: providerStore, settings: settings, facts: facts)
@@ -134,28 +138,36 @@ package final class Gateway: Service {
         for call in open.all { call.end(.stopped("the server is shutting down")) }
     }
 
+    /// Bounded, also when the database hangs: what it does not take then is said in the log.
     private func finishWrites() async {
-        let impatience = Task { [settle, content] in
-            try? await Task.sleep(for: .seconds(3))
-            if !Task.isCancelled {
-                settle.giveUp()
-                content.giveUp()
-            }
+        holds.resolveDoubts()
+        let isWritten = await Deadline.within(Self.patience) { [self] in
+            await holds.idle()
+            await settle.idle()
+            await content.idle()
+            await facts.idle()
+            try? await flush.wait()
+            _ = try? await checkpoints.makeIfNeeded()
         }
-        await settle.idle()
-        await content.idle()
-        await facts.idle()
-        try? await flush.wait()
-        _ = try? await checkpoints.makeIfNeeded()
-        impatience.cancel()
+        if isWritten { return }
+        settle.giveUp()
+        content.giveUp()
+        configuration.logger.error(
+            "The database did not take everything before the end: calls that are not booked are booked by the next server, at what was held for them.",
+            metadata: ["unbooked_calls": "\(settle.unbooked)"])
     }
+
+    /// How long the database may take for the last writes.
+    private static let patience = Duration.seconds(3)
 
     private func tick() {
         flush.expire()
+        holds.expire()
         if flush.isBehind { flush.post() }
     }
 
     private func reap() async {
+        holds.resolveDoubts()
         do { _ = try await reaper.reap() } catch {
             configuration.logger.debug("the reaper failed", metadata: ["error": "\(error)"])
         }

@@ -33,6 +33,12 @@ package struct PostgresError: Error, Sendable {
     package var isConnectionLost: Bool {
         sqlState.hasPrefix("08") || sqlState == "57P01" || sqlState == "57P02" || sqlState == "57P03"
     }
+    /// The disk of the database is full.
+    package var isDiskFull: Bool { sqlState == "53100" }
+    /// The same may succeed later, when somebody has seen to the database: connections, memory, disk, its system.
+    package var isTransient: Bool {
+        isConnectionLost || isSerializationFailure || sqlState.hasPrefix("53") || sqlState.hasPrefix("58")
+    }
     var isCancelled: Bool { sqlState == "57014" }
 }
 

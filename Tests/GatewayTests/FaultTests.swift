@@ -207,6 +207,36 @@ import Testing
         }
     }
 
+    @Test func `a hold that the database takes only after its caller was refused is given back, and the call costs nothing`()
+        async throws
+    {
+        try await Stage.with { stage in
+            try await stage.gateway { gateway in
+                _ = await gateway.call(stage.call(Stage.messages())).text()
+                try await eventually { try await stage.count("ai_holds") == 0 }
+                let spent = try await gateway.budgets.show(stage.user, user: stage.user.user).spent
+                try await stage.pool.withTransaction { blocker in
+                    try await blocker.execute("SELECT id FROM ai_budgets FOR UPDATE")
+                    let refused = await gateway.call(stage.call(Stage.messages()))
+                    #expect(refused.status == 503)
+                    #expect(await refused.text().contains("did not put the call on record within 5 seconds"))
+                }
+                // Now the hold is committed, for nobody.
+                try await eventually {
+                    let rows = try await stage.pool.query(
+                        "SELECT l.cost, i.status FROM ai_ledger l JOIN ai_interceptions i ON i.id = l.interception_id ORDER BY l.settled_at"
+                    )
+                    return try rows.count == 2 && rows[1]["cost", as: Int64.self] == 0 && rows[1]["status", as: String.self] == "failed"
+                }
+                #expect(try await stage.count("ai_holds") == 0)
+                let budget = try await gateway.budgets.show(stage.user, user: stage.user.user)
+                #expect(budget.spent == spent && budget.held == .zero)
+                await gateway.drain(grace: .zero)
+                try await stage.expectSound(gateway)
+            }
+        }
+    }
+
     @Test func `an answer is withheld when its record cannot be flushed`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { gateway in

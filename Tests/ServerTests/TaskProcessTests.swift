@@ -10,29 +10,15 @@ import Testing
 /// Tasks across the end of a server process: database, sandbox, agent, gateway and loop, all real.
 @Suite(.serialized, .timeLimit(.minutes(5)), .enabled(if: Delegation.isBuilt, "run: make tools agent"))
 struct TaskProcessTests {
-    private static let eachOnce = ["begin 1", "end 1", "begin 2", "end 2", "begin 3", "end 3"]
-
-    /// The lines that a task added to `steps.txt`.
-    private func steps(_ diff: String) -> [String] {
-        diff.split(separator: "\n").filter { $0.hasPrefix("+") && !$0.hasPrefix("+++") }.map { String($0.dropFirst()) }
-    }
-
-    private func check(_ delegation: Delegation, _ task: AgentTask, _ server: ServerProcess) async throws {
-        let events = try await delegation.follow(task, on: server) { _, task in
-            !["queued", "running", "waiting"].contains(task.status)
-        }
+    private func check(_ delegation: Delegation, _ database: TestDatabase, _ task: AgentTask, _ server: ServerProcess) async throws
+    {
+        try await delegation.expectCompleted(task, on: server, lines: Delegation.slowSteps)
         let last = try await delegation.client(server).get("\(APIPaths.tasks)/\(task.id)").json(AgentTask.self)
-        #expect(last.status == "completed", "\(last.status) \(last.message ?? "") \(events.map(\.kind))")
-        #expect(events.map(\.sequence) == (1...Int64(events.count)).map { $0 })
-        let diff = try await delegation.client(server).get("\(APIPaths.tasks)/\(task.id)/diff").text
-        #expect(steps(diff) == Self.eachOnce, "\(diff)")
-        let verdict = try await delegation.client(server).send("POST", APIPaths.audit + "/verify").json(AuditVerification.self)
-        #expect(verdict.ok, "\(verdict.problems)")
-        let pool = delegation.database.pool()
+        let pool = database.pool()
+        try await Books(pool: pool).check()
+        try await Books(pool: pool).verify(delegation.client(server))
         let booked: Int64 = try await pool.query("SELECT coalesce(sum(cost), 0)::bigint AS n FROM ai_ledger")[0]["n"]
         #expect(booked == last.usage.costNanoDollars)
-        let held: Int64 = try await pool.query("SELECT coalesce(sum(held), 0)::bigint AS n FROM ai_budgets")[0]["n"]
-        #expect(held == 0)
         await pool.close()
     }
 
@@ -48,7 +34,7 @@ struct TaskProcessTests {
             #expect(await first.ended() == -SIGKILL)
 
             let second = try await delegation.start()
-            try await check(delegation, task, second)
+            try await check(delegation, database, task, second)
             try await delegation.cleanUp(task, second)
         }
     }

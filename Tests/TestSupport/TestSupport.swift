@@ -58,3 +58,8 @@ extension Logger {
     /// Says nothing.
     package static let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 }
+
+extension PostgresPool {
+    /// Gives an empty database the schema of this build.
+    package func migrated() async throws { try await Migrator(pool: self).migrate(Schema.migrations) }
+}

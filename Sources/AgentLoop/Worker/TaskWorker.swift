@@ -2,6 +2,7 @@ import Core
 import Foundation
 import Logging
 import NIOConcurrencyHelpers
+import Postgres
 import ServiceLifecycle
 
 /// Takes tasks and advances them: one per server process. Nothing of a task is in its memory alone.
@@ -135,11 +136,16 @@ package final class TaskWorker: Service {
     private func run(_ runner: TaskRunner) async {
         let lease = runner.lease
         var breaks = 0
+        var isWaiting = false
         do {
             try await runner.run()
             state.withLockedValue { $0.breaks[lease.task] = nil }
         } catch is LeaseLost {
             logger.info("a task went to another worker", metadata: ["task": "\(lease.task)"])
+        } catch  where Self.isOfDatabase(error) {
+            // Not the task's doing: it goes on when the database does.
+            isWaiting = true
+            logger.warning("a task waits for the database", metadata: ["task": "\(lease.task)", "error": "\(error)"])
         } catch {
             breaks = state.withLockedValue { state in
                 state.breaks[lease.task, default: 0] += 1
@@ -150,7 +156,13 @@ package final class TaskWorker: Service {
         if breaks >= Self.mostBreaks { await fail(lease) }
         state.withLockedValue { $0.owned[lease.task] = nil }
         // Room for another; a broken one waits for the next tick.
-        if breaks == 0 { look.continuation.yield() }
+        if breaks == 0, !isWaiting { look.continuation.yield() }
+    }
+
+    private static func isOfDatabase(_ error: any Error) -> Bool {
+        if let error = error as? PostgresError { return error.isTransient }
+        guard let error = error as? AppError else { return false }
+        return error.code == .unavailable && error.source == .server
     }
 
     private func fail(_ lease: Lease) async {
@@ -175,22 +187,28 @@ package final class TaskWorker: Service {
         look.continuation.finish()
         for owned in owned { owned.runner.stop(.drain) }
         if !owned.isEmpty { await finish(owned, grace: grace) }
-        do { try await leases.unregister(worker: id) } catch {
+        let isHandedOver = NIOLockedValueBox(false)
+        // A database that hangs must not hold the end.
+        _ = await Deadline.within(.seconds(3)) { [self] in
+            do {
+                try await leases.unregister(worker: id)
+                isHandedOver.withLockedValue { $0 = true }
+            } catch { logger.debug("handing over failed", metadata: ["error": "\(error)"]) }
+        }
+        if !isHandedOver.withLockedValue({ $0 }) {
             logger.warning(
-                "the worker's tasks were not handed over; others take them in four seconds", metadata: ["error": "\(error)"])
+                "The database did not take the hand-over of this server's tasks; another one takes them four seconds after it is back.",
+                metadata: ["tasks": "\(owned.count)"])
         }
         for owned in owned { environment.bus.changed(owned.runner.lease.task, .work) }
     }
 
     private func finish(_ owned: [Owned], grace: Duration) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                try? await Task.sleep(for: grace)
-                if !Task.isCancelled { for owned in owned { owned.runner.abort() } }
-            }
-            for owned in owned { await owned.task.value }
-            group.cancelAll()
-        }
+        let all: @Sendable () async -> Void = { for owned in owned { await owned.task.value } }
+        if await Deadline.within(grace, all) { return }
+        for owned in owned { owned.runner.abort() }
+        // One that waits for a database that hangs does not hear of it.
+        _ = await Deadline.within(.seconds(1), all)
     }
 
     private func ended() async {

@@ -71,7 +71,7 @@ final class Batcher<Item: Sendable, Output: Sendable>: Sendable {
     }
 
     /// Waiters whose time is up get the error; their items are performed all the same.
-    func expire(_ error: @autoclosure () -> AppError) {
+    func expire(_ error: @autoclosure () -> any Error) {
         let now = ContinuousClock.now
         let late = state.withLockedValue { state -> [Waiter] in
             let late = state.waiters.filter { ($0.value.deadline ?? now) < now }

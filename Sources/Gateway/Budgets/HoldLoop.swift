@@ -22,20 +22,33 @@ final class HoldLoop: Sendable {
         var generation: Int
     }
 
-    private let pool: PostgresPool
+    /// How long a caller waits for its hold. A database that takes longer is not there for it.
+    static let limit = Duration.seconds(5)
+
     private let chain: AuditChain
-    /// Nil looks where the chain stands.
+    private let doubts: HoldDoubts
+    /// Nil looks where the chain stands, and what became of holds in doubt.
     private let batcher: Batcher<Request?, Grant?>
 
-    init(pool: PostgresPool, chain: AuditChain) {
-        self.pool = pool
+    /// - Parameter onOrphan: books a hold that stands although its call was refused and never sent.
+    init(pool: PostgresPool, chain: AuditChain, onOrphan: @escaping @Sendable (Request, HoldDoubts.Found) -> Void) {
         self.chain = chain
+        let doubts = HoldDoubts(pool: pool)
+        self.doubts = doubts
         batcher = Batcher(largest: 256) { batch in
-            if batch.contains(where: { $0 == nil }) { await chain.recheck(pool) }
-            let requests = batch.compactMap { $0 }
-            var results = requests.isEmpty ? [] : await Self.perform(requests, pool, chain).map { $0.map { Grant?.some($0) } }
-            for index in batch.indices where batch[index] == nil { results.insert(.success(nil), at: index) }
-            return results
+            if batch.contains(where: { $0 == nil }) {
+                await chain.recheck(pool)
+                for (request, found) in await doubts.resolve() { onOrphan(request, found) }
+            }
+            // Nobody waits for those any more: what the database was too slow for is not made up for later.
+            let wanted = batch.map { $0.map { !doubts.dropUnsent($0) } ?? false }
+            let requests = zip(batch, wanted).compactMap { $1 ? $0 : nil }
+            let results = requests.isEmpty ? [] : await Self.perform(requests, pool, chain, doubts)
+            var outcomes = results.makeIterator()
+            return zip(batch, wanted).map { request, isWanted in
+                if isWanted, let outcome = outcomes.next() { return outcome.map { Grant?.some($0) } }
+                return request == nil ? .success(nil) : .failure(LateHold())
+            }
         }
     }
 
@@ -43,24 +56,42 @@ final class HoldLoop: Sendable {
     ///
     /// - Throws: `budgetExceeded` when too little is left; the refusal of a request that has one; `unavailable` without the database.
     func take(_ request: Request) async throws -> Grant {
-        guard let grant = try await batcher.submit(request) else { throw AppError(.internal, "The hold has no outcome.") }
-        return grant
+        do {
+            guard let grant = try await batcher.submit(request, within: Self.limit) else {
+                throw AppError(.internal, "The hold has no outcome.")
+            }
+            return grant
+        } catch let late as LateHold {
+            doubts.note([request])
+            throw AppError(
+                .unavailable,
+                "The database did not put the call on record within \(Self.limit.components.seconds) seconds, so it was not sent. Try again.",
+                retry: .after(.seconds(2)), cause: late)
+        }
     }
+
+    /// Callers whose time is up are told so.
+    func expire() { batcher.expire(LateHold()) }
 
     /// The database may have lost entries.
     func recheck() { batcher.post([nil]) }
 
+    /// Holds that stand though their calls were refused are found and booked.
+    func resolveDoubts() { if !doubts.isEmpty { recheck() } }
+
     func idle() async { await batcher.idle() }
 
+    private struct LateHold: Error {}
+
     private static func perform(
-        _ batch: [Request], _ pool: PostgresPool, _ chain: AuditChain
+        _ batch: [Request], _ pool: PostgresPool, _ chain: AuditChain, _ doubts: HoldDoubts
     ) async -> [Result<Grant, any Error>] {
         do {
             return try await HoldTransaction(pool: pool, chain: chain, batch: batch).run()
-        } catch let error as PostgresError where !error.isConnectionLost && batch.count > 1 {
+        } catch let error as PostgresError where !error.isTransient && batch.count > 1 {
             // One bad request must not take the others with it.
             var results: [Result<Grant, any Error>] = []
-            for request in batch { results += await perform([request], pool, chain) }
+            for request in batch { results += await perform([request], pool, chain, doubts) }
             return results
         } catch let error as PostgresError where error.isUniqueViolation {
             return batch.map { _ in
@@ -69,11 +100,15 @@ final class HoldLoop: Sendable {
                         .conflict, "There is a model call with this id already; every call needs one of its own.", cause: error))
             }
         } catch {
+            // Without an answer to the commit nobody knows whether it took effect.
+            if (error as? PostgresError)?.isConnectionLost ?? !(error is AppError) { doubts.note(batch) }
+            let reason =
+                (error as? PostgresError)?.isDiskFull == true
+                ? "The disk of the database is full: the call could not be put on record, so it was not sent. An operator must make room."
+                : "The call could not be put on record, so it was not sent. Try again."
             let failure =
                 error as? AppError
-                ?? AppError(
-                    .unavailable, "The call could not be put on record, so it was not sent. Try again.", detail: "\(error)",
-                    retry: .after(.seconds(2)), cause: error)
+                ?? AppError(.unavailable, reason, detail: "\(error)", retry: .after(.seconds(2)), cause: error)
             return batch.map { _ in .failure(failure) }
         }
     }

@@ -44,6 +44,9 @@ final class ContentLoop: Sendable {
         if fits { batcher.withLockedValue { $0 }?.post([write]) } else { dropped.add() }
     }
 
+    /// The database came back without the newest of what it had: every chunk is written again when it is next used.
+    func forgetStored() { state.withLockedValue { $0.stored = RecentHashes() } }
+
     func idle() async { await batcher.withLockedValue { $0 }?.idle() }
     func giveUp() { state.withLockedValue { $0.isGivingUp = true } }
 
@@ -58,8 +61,9 @@ final class ContentLoop: Sendable {
                 break
             } catch {
                 failures += 1
+                if (error as? PostgresError)?.isConnectionLost == true { forgetStored() }
                 if failures == 1 { logger.warning("content cannot be written yet", metadata: ["error": "\(error)"]) }
-                let isFault = (error as? PostgresError).map { !$0.isConnectionLost && !$0.isSerializationFailure } ?? false
+                let isFault = (error as? PostgresError).map { !$0.isTransient } ?? false
                 if isFault, batch.count > 1 {
                     forget(batch, isStored: false)
                     for write in batch {

@@ -17,6 +17,7 @@ final class SettleLoop: Sendable {
     private let logger: Logger
     private let unconfirmed = NIOLockedValueBox<[Unconfirmed]>([])
     private let isGivingUp = NIOLockedValueBox(false)
+    private let dropped = NIOLockedValueBox(0)
     private let batcher = NIOLockedValueBox<Batcher<Settlement?, Void>?>(nil)
 
     init(pool: PostgresPool, chain: AuditChain, logger: Logger) {
@@ -36,6 +37,9 @@ final class SettleLoop: Sendable {
 
     var pending: Int { batcher.withLockedValue { $0 }?.count ?? 0 }
 
+    /// How many were given up, or would be: another server's reaper books their holds.
+    var unbooked: Int { pending + dropped.withLockedValue { $0 } }
+
     /// Returns at once; the settlement is booked soon.
     func settle(_ settlement: Settlement) { batcher.withLockedValue { $0 }?.post([settlement]) }
 
@@ -48,8 +52,8 @@ final class SettleLoop: Sendable {
     /// Everything up to this number of the chain is on disk.
     func confirm(upTo n: Int64) { unconfirmed.withLockedValue { $0.removeAll { $0.n <= n } } }
 
-    /// Returns when nothing is pending. After `giveUp` what the database does not take is logged and dropped: the reaper of another
-    /// replica settles it as unknown.
+    /// Returns when nothing is pending. After `giveUp` what the database does not take is dropped: the reaper of another replica settles
+    /// it as unknown.
     func idle() async { await batcher.withLockedValue { $0 }?.idle() }
     func giveUp() { isGivingUp.withLockedValue { $0 = true } }
 
@@ -75,7 +79,7 @@ final class SettleLoop: Sendable {
                 let n = chain.head.n
                 unconfirmed.withLockedValue { $0.append(Unconfirmed(n: n, settlements: batch)) }
                 return
-            } catch let error as PostgresError where !error.isConnectionLost && !error.isSerializationFailure && failures >= 3 {
+            } catch let error as PostgresError where !error.isTransient && failures >= 3 {
                 if batch.count > 1 {
                     for settlement in batch { await perform([settlement]) }
                 } else {
@@ -88,7 +92,7 @@ final class SettleLoop: Sendable {
                 if failures == 0 { logger.warning("calls cannot be settled yet", metadata: ["error": "\(error)"]) }
                 failures += 1
                 if isGivingUp.withLockedValue({ $0 }) {
-                    logger.error("calls were not settled; another server books their holds", metadata: ["calls": "\(batch.count)"])
+                    dropped.withLockedValue { $0 += batch.count }
                     return
                 }
                 try? await Task.sleep(for: pause)

@@ -112,3 +112,15 @@ struct LedgerDigest {
         return canonical.digest
     }
 }
+
+extension Settlement {
+    /// Of a call that was refused and never sent, and whose hold stands all the same: it costs nothing.
+    init(neverSent interception: NewInterception, _ found: HoldDoubts.Found) {
+        self.init(
+            interception: interception.id, organization: interception.organization, user: interception.initiator,
+            budgets: found.budgets, hold: found.amount, provider: interception.providerName, model: interception.model,
+            price: interception.price ?? "", state: .final, usage: Usage(), cost: .zero, answerHash: Content.emptyHash,
+            answerSize: 0, toolsHash: Content.emptyHash,
+            ending: .init(status: .failed, error: "never sent: the database did not confirm the hold in time"))
+    }
+}

@@ -29,6 +29,10 @@ struct Startup: Sendable {
         let replica = try await Replica.register(
             pool, internalURL: configuration.effectiveAccessURL, host: host, logger: logger)
         lifecycle.run(.heartbeat, stop: { await replica.leave() }) { await replica.run() }
+        let disk = DiskWatch(path: configuration.dataDirectory, logger: logger)
+        lifecycle.run(.reconcilers) { await disk.run() }
+        // First: a full disk is also why the database does not answer.
+        readiness.require { disk.problem }
         readiness.require { replica.silence > .seconds(5) ? "the database does not answer" : nil }
 
         let services = try await startServices(database, ring: ring, replica: replica, host: host, readiness: readiness)
@@ -72,6 +76,7 @@ struct Startup: Sendable {
             configuration: PostgresConfiguration(url: url ?? Secret(""), maxConnections: configuration.postgresConnections),
             logger: logger)
         lifecycle.started(.pool) { await pool.close() }
+        logger.debug("Connecting to the database.")
         do {
             try await Migrator(pool: pool).migrate(Schema.migrations)
         } catch let error as PostgresError {

@@ -32,6 +32,14 @@ extension AppError {
                 .unavailable, "The database cannot be reached at this moment; try again.", source: .server,
                 retry: .after(.seconds(2)),
                 cause: error)
+        case let error as PostgresError where error.isDiskFull:
+            self.init(
+                .unavailable, "The disk of the database is full; nothing can be written until an operator has made room.",
+                source: .server, retry: .after(.seconds(30)), cause: error)
+        case let error as PostgresError where error.isTransient:
+            self.init(
+                .unavailable, "The database cannot do this at this moment; try again.", source: .server, retry: .after(.seconds(2)),
+                cause: error)
         case let error as any HTTPResponseError:
             self.init(http: error)
         case is CancellationError:

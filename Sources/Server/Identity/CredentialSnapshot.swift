@@ -112,7 +112,9 @@ package final class CredentialSnapshot: Sendable {
             return (true, entry, state.unknown.contains(hash))
         }
         guard isFresh else {
-            throw AppError(.unavailable, "Tokens cannot be checked at this moment; try again.", retry: .after(.seconds(2)))
+            throw AppError(
+                .unavailable, "The database does not answer, so tokens cannot be checked; try again in a moment.",
+                retry: .after(.seconds(2)))
         }
         if let entry {
             guard entry.expiresAt.map({ $0 > date }) ?? true else {

@@ -3,6 +3,7 @@ import Core
 import Foundation
 import Postgres
 import TestSupport
+import Testing
 
 @testable import Server
 
@@ -14,22 +15,31 @@ struct Delegation: Sendable {
 
     struct Late: Error, CustomStringConvertible { var description: String }
 
-    let database: TestDatabase
+    /// What "demo: slow steps" writes when each of its commands runs once.
+    static let slowSteps = ["begin 1", "end 1", "begin 2", "end 2", "begin 3", "end 3"]
+
+    /// Of the database.
+    let url: String
     let directory: String
     let token: String
 
     init(_ database: TestDatabase) async throws {
-        self.database = database
-        directory = try ServerProcess.temporaryDirectory()
         let pool = database.pool()
-        token = try await People.token(pool, "ada", roles: [.owner])
+        try await self.init(url: database.url, pool)
         await pool.close()
     }
 
-    func start(_ arguments: [String] = []) async throws -> ServerProcess {
+    /// - Parameter pool: of a database with the schema.
+    init(url: String, _ pool: PostgresPool) async throws {
+        self.url = url
+        directory = try ServerProcess.temporaryDirectory()
+        token = try await People.token(pool, "ada", roles: [.owner])
+    }
+
+    func start(_ arguments: [String] = [], environment: [String: String] = [:]) async throws -> ServerProcess {
         try await ServerProcess.start(
-            database: database.url, directory: directory, arguments: ["--demo-model"] + arguments,
-            environment: ["SLIPWAY_LIBEXEC": Self.libexec])
+            database: url, directory: directory, arguments: ["--demo-model"] + arguments,
+            environment: ["SLIPWAY_LIBEXEC": Self.libexec].merging(environment) { $1 })
     }
 
     func client(_ server: ServerProcess) -> Client { Client(server, token: token) }
@@ -44,7 +54,8 @@ struct Delegation: Sendable {
         let bundle = try Data(contentsOf: URL(fileURLWithPath: directory + "/bundle"))
         let file = try await client(server).send("POST", APIPaths.files, bundle).json(UploadedFile.self)
         return try await client(server).post(
-            APIPaths.tasks, CreateTaskRequest(prompt: prompt, model: "demo-scripted", fileID: file.id, repositoryName: "sample")
+            APIPaths.tasks,
+            CreateTaskRequest(prompt: prompt, model: "demo/demo-scripted", fileID: file.id, repositoryName: "sample")
         ).json(AgentTask.self)
     }
 
@@ -70,8 +81,24 @@ struct Delegation: Sendable {
                 TaskEventList.self)
             events += list.events
             if condition(events, list.task) { return events }
+            // At rest nothing more comes.
+            if !["queued", "running", "waiting"].contains(list.task.status), list.events.isEmpty { break }
         }
         throw Late(description: "\(events.map(\.kind)) of \(task.name)\n\(server.logText.suffix(4000))")
+    }
+
+    /// Waits until the task is at rest; it must have completed, with these lines added to its file.
+    func expectCompleted(
+        _ task: AgentTask, on server: ServerProcess, lines: [String], _ location: SourceLocation = #_sourceLocation
+    ) async throws {
+        let events = try await follow(task, on: server) { _, task in !["queued", "running", "waiting"].contains(task.status) }
+        let last = try await client(server).get("\(APIPaths.tasks)/\(task.id)").json(AgentTask.self)
+        #expect(
+            last.status == "completed", "\(last.status) \(last.message ?? "") \(events.map(\.kind))", sourceLocation: location)
+        #expect(events.map(\.sequence) == (1...Int64(events.count)).map { $0 }, sourceLocation: location)
+        let diff = try await client(server).get("\(APIPaths.tasks)/\(task.id)/diff").text
+        let added = diff.split(separator: "\n").filter { $0.hasPrefix("+") && !$0.hasPrefix("+++") }.map { String($0.dropFirst()) }
+        #expect(added == lines, "\(diff)", sourceLocation: location)
     }
 
     /// Removes the task's sandbox, which would outlive the server.

@@ -1,5 +1,3 @@
-import NIOConcurrencyHelpers
-
 /// Bounds the time of something that may not react to cancellation: at the deadline it is cancelled and left behind.
 package enum Deadline {
     /// Whether the body ended in time.
@@ -20,10 +18,4 @@ package enum Deadline {
         if !isDone { work.cancel() }
         return isDone
     }
-}
-
-extension Duration {
-    /// Rounded down.
-    package var milliseconds: Int { Int(components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000) }
-    package var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }
