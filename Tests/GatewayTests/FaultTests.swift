@@ -147,7 +147,7 @@ import Testing
                     hold.withLockedValue { $0 = gateway.open.all[0].facts.grant.amount }
                     await pool.close(grace: .zero)
                     gateway.settle.giveUp()
-                    try await Task.sleep(for: .seconds(3600))
+                    try await stall()
                 }
             }
             try await eventually { hold.withLockedValue { $0 } > .zero }

@@ -118,7 +118,7 @@ import TestSupport
             let killed = server.processID
             kill(killed, SIGKILL)
             var rows: [Row] = []
-            while server.processID == killed { await Task.yield() }
+            try await eventually("it is started again") { server.processID != killed }
             while rows.isEmpty {
                 do { rows = try await pool.query("SELECT n FROM t") } catch let error as PostgresError where error.isConnectionLost
                 {}
@@ -175,7 +175,9 @@ import TestSupport
     @Test func `a start that is cancelled leaves no process and no half-made cluster`() async throws {
         try await withFolder { folder in
             let start = Task { try await EmbeddedPostgres.start(dataDirectory: folder, logger: .silent) }
-            while !FileManager.default.fileExists(atPath: folder + "/data.new/base") { await Task.yield() }
+            try await eventually("the cluster is being made") {
+                FileManager.default.fileExists(atPath: folder + "/data.new/base")
+            }
             start.cancel()
             await #expect(throws: CancellationError.self) { _ = try await start.value }
             #expect(!FileManager.default.fileExists(atPath: folder + "/data"))

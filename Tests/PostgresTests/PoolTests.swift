@@ -49,7 +49,7 @@ import TestSupport
                 let victim = try await pool.query("SELECT pg_backend_pid() AS pid")[0]["pid", as: Int.self]
                 #expect(pool.load.idle == 1)
                 _ = try await killer.query("SELECT pg_terminate_backend(\(victim)::int)")
-                while pool.load.idle == 1 { await Task.yield() }
+                try await eventually("the connection is lost") { pool.load.idle == 0 }
                 let next = try await pool.query("SELECT pg_backend_pid() AS pid")[0]["pid", as: Int.self]
                 #expect(next != victim)
             }
@@ -62,7 +62,7 @@ import TestSupport
             let pid = try await pool.query("SELECT pg_backend_pid() AS pid")[0]["pid", as: Int.self]
             let start = ContinuousClock.now
             let task = Task { try await pool.query("SELECT pg_sleep(60)") }
-            while pool.load.lent == 0 { await Task.yield() }
+            try await eventually("a connection is lent") { pool.load.lent > 0 }
             task.cancel()
             await #expect(throws: CancellationError.self) { try await task.value }
             #expect(ContinuousClock.now - start < .seconds(10))
@@ -74,7 +74,7 @@ import TestSupport
         try await withDatabase(migrated: false, maxConnections: 1) { pool in
             try await pool.withConnection { _ in
                 let task = Task { try await pool.query("SELECT 1") }
-                while pool.load.waiting == 0 { await Task.yield() }
+                try await eventually("somebody waits") { pool.load.waiting > 0 }
                 task.cancel()
                 await #expect(throws: CancellationError.self) { try await task.value }
                 #expect(pool.load.waiting == 0)
@@ -131,7 +131,7 @@ import TestSupport
         try await TestDatabase.with(migrated: false) { database in
             let pool = database.pool()
             let task = Task { try await pool.query("SELECT pg_sleep(60)") }
-            while pool.load.lent == 0 { await Task.yield() }
+            try await eventually("a connection is lent") { pool.load.lent > 0 }
             await pool.close(grace: .milliseconds(20))
             let error = await #expect(throws: PostgresError.self) { try await task.value }
             #expect(error?.isConnectionLost == true)

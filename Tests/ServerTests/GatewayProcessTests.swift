@@ -70,16 +70,7 @@ import Testing
     @Test func `200 calls at once on a nearly spent budget over two processes never pass the cap`() async throws {
         let cap = NanoDollars(20_000_000)
         try await scene(cap: cap) { scene in
-            let isOver = NIOLockedValueBox(false)
-            let watch = Task {
-                var highest = NanoDollars.zero
-                while !isOver.withLockedValue({ $0 }) {
-                    let rows = try await scene.pool.query("SELECT spent + held AS taken FROM ai_budgets")
-                    for row in rows { highest = max(highest, try row["taken"]) }
-                    try await Task.sleep(for: .milliseconds(10))
-                }
-                return highest
-            }
+            let watch = try await BudgetWatch(scene.pool)
             let outcomes = try await withThrowingTaskGroup(of: Int.self) { group in
                 for number in 0..<200 {
                     group.addTask {
@@ -89,9 +80,8 @@ import Testing
                 }
                 return try await group.reduce(into: [Int: Int]()) { $0[$1, default: 0] += 1 }
             }
-            try await eventually { try await scene.pool.query("SELECT 1 FROM ai_holds").isEmpty }
-            isOver.withLockedValue { $0 = true }
-            let highest = try await watch.value
+            try await eventually("nothing is held") { try await scene.pool.query("SELECT 1 FROM ai_holds").isEmpty }
+            let highest = try await watch.highest()
             #expect(highest > .zero && highest <= cap)
             #expect((outcomes[200] ?? 0) > 0 && (outcomes[402] ?? 0) > 0)
             #expect((outcomes[200] ?? 0) + (outcomes[402] ?? 0) == 200, "\(outcomes)")
@@ -117,7 +107,7 @@ import Testing
             #expect(try await iterator.next() != nil)
             scene.one.signal(SIGKILL)
             _ = await scene.one.ended()
-            try await eventually(within: .seconds(20)) { try await !scene.pool.query("SELECT 1 FROM ai_ledger").isEmpty }
+            try await eventually("the open call is booked") { try await !scene.pool.query("SELECT 1 FROM ai_ledger").isEmpty }
             let row = try await scene.pool.query(
                 "SELECT l.state, l.cost = l.hold AS is_whole, i.status, b.held FROM ai_ledger l JOIN ai_interceptions i ON i.id = l.interception_id CROSS JOIN ai_budgets b"
             )[0]
@@ -129,16 +119,5 @@ import Testing
                 return try await client.post(APIPaths.audit + "/verify", VerifyAuditRequest()).json(AuditVerification.self).ok
             }
         }
-    }
-
-    private func eventually(
-        within limit: Duration = .seconds(10), _ location: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool
-    ) async throws {
-        let deadline = ContinuousClock.now + limit
-        while ContinuousClock.now < deadline {
-            if try await condition() { return }
-            try await Task.sleep(for: .milliseconds(20))
-        }
-        Issue.record("it did not happen within \(limit)", sourceLocation: location)
     }
 }

@@ -70,7 +70,7 @@ import TestSupport
         #expect((lifecycle.failure as? AppError)?.message == "gone")
 
         let other = Lifecycle(plan: plan, logger: .silent)
-        other.run(.settings) { try await Task.sleep(for: .seconds(3600)) }
+        other.run(.settings) { try await stall() }
         await other.close()
         #expect(other.failure == nil)
     }

@@ -34,7 +34,9 @@ import TestSupport
     @Test func `a server that is told to end during its start closes what it had`() async throws {
         let server = try ServerProcess.launch(database: nil)
         // The embedded database is being made now.
-        try await waitForFile(server.directory + "/postgres")
+        try await eventually("the cluster's folder is made") {
+            FileManager.default.fileExists(atPath: server.directory + "/postgres")
+        }
         let (status, time) = await timeToEnd(server, after: SIGTERM)
         #expect(status == 0, "\(server.logText)")
         #expect(time < .seconds(20))
@@ -43,14 +45,6 @@ import TestSupport
         let next = try await ServerProcess.start(database: nil, directory: server.directory)
         #expect(try await Client(next).get("/readyz").status == 200)
         await next.stop()
-    }
-
-    private func waitForFile(_ path: String) async throws {
-        for _ in 0..<1000 {
-            if FileManager.default.fileExists(atPath: path) { return }
-            try await Task.sleep(for: .milliseconds(5))
-        }
-        Issue.record("\(path) was not made")
     }
 
     @Test func `the drain delay serves on, says 503 at readyz, and the second signal is heard meanwhile`() async throws {

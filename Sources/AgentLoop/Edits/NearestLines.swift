@@ -1,7 +1,9 @@
 /// Shows the model what the file has where its text was thought to be.
 enum NearestLines {
-    /// Comparing is quadratic: of larger texts only the beginning of the passage is looked for.
+    /// Every line of the one is compared with every line of the other: only the beginning of the passage is looked for, and only in
+    /// so many lines of the file.
     private static let comparedLines = 8
+    private static let searchedLines = 20_000
     private static let shownLines = 12
     private static let enough = 0.45
 
@@ -20,8 +22,7 @@ enum NearestLines {
         let shown = (start..<end).map { "\($0 + 1)\t\(lines[$0].prefix(400))" }.joined(separator: "\n")
         var message = "old_text does not occur in the file. The nearest lines are:\n\(shown)"
         if let difference = (0..<sample.count).first(where: {
-            start + $0 >= lines.count
-                || LineText.withoutTrailingSpace(sample[$0]) != LineText.withoutTrailingSpace(lines[start + $0])
+            start + $0 >= lines.count || !isSame(sample[$0], lines[start + $0])
         }) {
             let there = start + difference < lines.count ? "`\(lines[start + difference].prefix(200))`" : "the end of the file"
             message +=
@@ -30,9 +31,13 @@ enum NearestLines {
         return message
     }
 
+    private static func isSame(_ a: Substring, _ b: Substring) -> Bool {
+        LineText.withoutTrailingSpace(Array(a.utf8)[...]) == LineText.withoutTrailingSpace(Array(b.utf8)[...])
+    }
+
     /// Models copy the line numbers that read_file shows.
     private static func numberHint(_ lines: [Substring]) -> String? {
-        let full = lines.filter { !LineText.isBlank($0) }
+        let full = lines.filter { !LineText.isBlank($0.utf8) }
         let numbered = full.filter { line in
             let digits = line.drop { $0 == " " }.prefix { $0.isASCII && $0.isNumber }
             return !digits.isEmpty && line.drop { $0 == " " }.dropFirst(digits.count).first == "\t"
@@ -45,7 +50,7 @@ enum NearestLines {
         guard !lines.isEmpty, !wanted.isEmpty else { return nil }
         // Each distinct wanted line against each line once; windows then only add up.
         let wantedPairs = wanted.map { Pairs($0) }
-        let pairs = lines.prefix(20_000).map { Pairs($0) }
+        let pairs = lines.prefix(searchedLines).map { Pairs($0) }
         var best: (Int, Double)?
         for start in pairs.indices {
             var total = 0.0

@@ -44,19 +44,27 @@ package final class TaskRunner: Sendable {
         var snapshot = try await environment.store.load(lease)
         try await takeBookedCost(&snapshot)
         if let by = snapshot.interruptBy { interruptedBy.withLockedValue { $0 = $0 ?? by } }
-        var performer = StepPerformer(self, snapshot)
-        defer { performer.cancelAll() }
         guard snapshot.isOwnerActive else {
             let ending = Ending.paused(.policy, message: "The task's owner, \(snapshot.principal.username), is suspended.")
             _ = try await environment.store.finish(lease, ending, interruptedBy: nil, cost: snapshot.position.cost)
             return
         }
-        if let seconds = snapshot.remainingSeconds { performer.startDeadline(seconds) }
-        try await performer.handle(.step(.began))
+        var performer = StepPerformer(self, snapshot)
+        do {
+            try await perform(&performer)
+            await performer.end()
+        } catch {
+            await performer.end()
+            throw error
+        }
+    }
+
+    private func perform(_ performer: inout StepPerformer) async throws {
+        try await performer.begin()
         for await event in events.stream {
-            if performer.isOver { break }
+            if performer.isOver { return }
             try await performer.handle(event)
-            if performer.isOver { break }
+            if performer.isOver { return }
         }
     }
 

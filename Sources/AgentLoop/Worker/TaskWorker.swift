@@ -12,16 +12,20 @@ package final class TaskWorker: Service {
         var task: Task<Void, Never>
     }
 
+    private enum Phase { case working, draining, leaving, left }
+
     private struct State {
+        var phase = Phase.working
         var owned: [TaskID: Owned] = [:]
         /// Runs in a row that broke off by themselves, so that a task that always does ends in a failure.
         var breaks: [TaskID: Int] = [:]
-        var isDraining = false
-        var hasEnded = false
-        var endWaiters: [CheckedContinuation<Void, Never>] = []
+        /// Who waits for the end of a drain that another has begun.
+        var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
     private static let mostBreaks = 5
+    /// For whoever shuts it down without a word about time.
+    private static let grace = Duration.seconds(20)
 
     /// New with each start: the leases of an earlier process of this replica are nobody's.
     package let id = UUID()
@@ -38,6 +42,7 @@ package final class TaskWorker: Service {
     }
 
     private var logger: Logger { environment.logger }
+    var isWorking: Bool { state.withLockedValue { $0.phase == .working } }
 
     /// Tasks it has at the moment.
     package var load: Int { state.withLockedValue { $0.owned.count } }
@@ -47,8 +52,7 @@ package final class TaskWorker: Service {
         await withGracefulShutdownHandler {
             await self.work()
         } onGracefulShutdown: {
-            // Not awaited: `work` ends by it.
-            Task { await self.drain(grace: .seconds(20)) }
+            self.look.continuation.finish()
         }
     }
 
@@ -58,20 +62,20 @@ package final class TaskWorker: Service {
             group.addTask { await self.tick() }
             group.addTask { for await _ in self.environment.bus.changes(.work) { self.look.continuation.yield() } }
             for await _ in look.stream {
-                if state.withLockedValue(\.isDraining) { break }
+                if !isWorking { break }
                 await poll()
             }
+            // The heartbeat goes on meanwhile: a task whose answer may still end is not to look abandoned to other workers.
+            await drain(grace: Task.isCancelled ? .zero : Self.grace)
             group.cancelAll()
         }
-        if !state.withLockedValue(\.isDraining) { await drain(grace: .zero) }
-        await ended()
     }
 
     // MARK: Staying alive
 
     private func heartbeat() async {
         var isRegistered = false
-        while !Task.isCancelled, !state.withLockedValue(\.isDraining) {
+        while !Task.isCancelled, state.withLockedValue({ $0.phase == .working || $0.phase == .draining }) {
             do {
                 if isRegistered {
                     isRegistered = try await leases.renew(worker: id)
@@ -126,7 +130,7 @@ package final class TaskWorker: Service {
     private func start(_ lease: Lease) {
         let runner = TaskRunner(lease, environment)
         state.withLockedValue { state in
-            guard !state.isDraining, state.owned[lease.task] == nil else { return }
+            guard state.phase == .working, state.owned[lease.task] == nil else { return }
             // Awaited by `drain`; it takes itself off the list at its end.
             let task = Task { await self.run(runner) }
             state.owned[lease.task] = Owned(runner: runner, task: task)
@@ -177,30 +181,32 @@ package final class TaskWorker: Service {
 
     // MARK: Leaving
 
-    /// Hands everything over: an open answer may end within `grace`; what waits is left to the next owner at once. Idempotent.
+    /// Hands everything over: an open answer may end within `grace`; what waits is left to the next owner at once. Idempotent; a
+    /// second call returns when the first does.
     package func drain(grace: Duration) async {
-        let (isFirst, owned) = state.withLockedValue { state in
-            defer { state.isDraining = true }
-            return (!state.isDraining, Array(state.owned.values))
+        let owned = state.withLockedValue { state -> [Owned]? in
+            guard state.phase == .working else { return nil }
+            state.phase = .draining
+            return Array(state.owned.values)
         }
-        guard isFirst else { return await untilEnded() }
+        guard let owned else { return await untilLeft() }
         look.continuation.finish()
         for owned in owned { owned.runner.stop(.drain) }
         if !owned.isEmpty { await finish(owned, grace: grace) }
-        let isHandedOver = NIOLockedValueBox(false)
-        // A database that hangs must not hold the end.
-        _ = await Deadline.within(.seconds(3)) { [self] in
-            do {
-                try await leases.unregister(worker: id)
-                isHandedOver.withLockedValue { $0 = true }
-            } catch { logger.debug("handing over failed", metadata: ["error": "\(error)"]) }
-        }
-        if !isHandedOver.withLockedValue({ $0 }) {
+        // No heartbeat from here on: it would make the worker known again.
+        state.withLockedValue { $0.phase = .leaving }
+        if await !handOver() {
             logger.warning(
                 "The database did not take the hand-over of this server's tasks; another one takes them four seconds after it is back.",
                 metadata: ["tasks": "\(owned.count)"])
         }
         for owned in owned { environment.bus.changed(owned.runner.lease.task, .work) }
+        let waiters = state.withLockedValue { state in
+            defer { state.waiters = [] }
+            state.phase = .left
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
     }
 
     private func finish(_ owned: [Owned], grace: Duration) async {
@@ -208,27 +214,34 @@ package final class TaskWorker: Service {
         if await Deadline.within(grace, all) { return }
         for owned in owned { owned.runner.abort() }
         // One that waits for a database that hangs does not hear of it.
-        _ = await Deadline.within(.seconds(1), all)
+        await uncancelled { _ = await Deadline.within(.seconds(1), all) }
     }
 
-    private func ended() async {
-        let waiters = state.withLockedValue { state in
-            defer {
-                state.endWaiters = []
-                state.hasEnded = true
+    /// Whether the database took it.
+    private func handOver() async -> Bool {
+        let isDone = NIOLockedValueBox(false)
+        await uncancelled { [self] in
+            // A database that hangs must not hold the end.
+            _ = await Deadline.within(.seconds(3)) { [self] in
+                do {
+                    try await leases.unregister(worker: id)
+                    isDone.withLockedValue { $0 = true }
+                } catch { logger.debug("handing over failed", metadata: ["error": "\(error)"]) }
             }
-            return state.endWaiters
         }
-        for waiter in waiters { waiter.resume() }
+        return isDone.withLockedValue { $0 }
     }
 
-    private func untilEnded() async {
+    /// What has to be done although the worker itself was cancelled. Awaited at once.
+    private func uncancelled(_ body: @escaping @Sendable () async -> Void) async { await Task { await body() }.value }
+
+    private func untilLeft() async {
         await withCheckedContinuation { continuation in
-            let hasEnded = state.withLockedValue { state in
-                if !state.hasEnded { state.endWaiters.append(continuation) }
-                return state.hasEnded
+            let hasLeft = state.withLockedValue { state in
+                if state.phase != .left { state.waiters.append(continuation) }
+                return state.phase == .left
             }
-            if hasEnded { continuation.resume() }
+            if hasLeft { continuation.resume() }
         }
     }
 }

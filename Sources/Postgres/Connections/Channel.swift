@@ -1,5 +1,4 @@
 import CPostgres
-import Dispatch
 import NIOConcurrencyHelpers
 
 /// The one owner of a `PGconn`: sends exchanges one after the other and reads their answers, on the loop's thread.
@@ -7,18 +6,18 @@ import NIOConcurrencyHelpers
 /// The connection is in libpq's pipeline mode, so preparing a statement costs no round trip of its own.
 /// Unchecked: everything but the initialiser and `submit…` runs on the loop's thread.
 final class Channel: @unchecked Sendable {
-    private let handle: OpaquePointer
-    private let descriptor: Int32
-    private let loop = PostgresLoop.shared
-    private var current: Exchange?
-    private var queue: [Exchange] = []
-    private var statements = StatementCache()
-    private var isWaitingToWrite = false
+    let handle: OpaquePointer
+    let descriptor: Int32
+    let loop = PostgresLoop.shared
+    var current: Exchange?
+    var queue: [Exchange] = []
+    var statements = StatementCache()
+    var isWaitingToWrite = false
     /// Guarded, for `isClean`: exchanges handed over and not answered, and whether the last one left a transaction open.
-    private let use = NIOLockedValueBox((underWay: 0, isInTransaction: false, isDoomed: false))
-    private var lost: PostgresError?
-    private var onLoss: ((PostgresError) -> Void)?
-    private var onNotification: ((_ channel: String, _ payload: String) -> Void)?
+    let use = NIOLockedValueBox((underWay: 0, isInTransaction: false, isDoomed: false))
+    var lost: PostgresError?
+    var onLoss: ((PostgresError) -> Void)?
+    var onNotification: ((_ channel: String, _ payload: String) -> Void)?
 
     /// Takes the handle over: connected, not blocking, in pipeline mode.
     init(_ handle: OpaquePointer) {
@@ -41,7 +40,7 @@ final class Channel: @unchecked Sendable {
         }
     }
 
-    private struct UncheckedHandle: @unchecked Sendable {
+    struct UncheckedHandle: @unchecked Sendable {
         let pointer: OpaquePointer
         init(_ pointer: OpaquePointer) { self.pointer = pointer }
     }
@@ -83,7 +82,7 @@ final class Channel: @unchecked Sendable {
         sendNext()
     }
 
-    private func sendNext() {
+    func sendNext() {
         while current == nil, lost == nil, !queue.isEmpty {
             let exchange = queue.removeFirst()
             if exchange.isCancelled {
@@ -141,7 +140,7 @@ final class Channel: @unchecked Sendable {
         PQexitPipelineMode(handle) == 1 && PQsendQuery(handle, script) == 1
     }
 
-    private func flush() {
+    func flush() {
         switch PQflush(handle) {
         case 0: setWaitingToWrite(false)
         case 1: setWaitingToWrite(true)
@@ -154,164 +153,4 @@ final class Channel: @unchecked Sendable {
         isWaitingToWrite = wanted
         loop.setWritable(descriptor, wanted)
     }
-
-    // MARK: Receiving
-
-    private func ready() {
-        guard lost == nil else { return }
-        let isAlive = PQconsumeInput(handle) == 1
-        if isWaitingToWrite, isAlive { flush() }
-        deliverNotifications()
-        readAnswer()
-        if !isAlive, lost == nil {
-            close(current?.failure.flatMap { $0.isConnectionLost ? $0 : nil } ?? .lost(String(cString: PQerrorMessage(handle))))
-        }
-    }
-
-    private func deliverNotifications() {
-        while let notification = PQnotifies(handle) {
-            onNotification?(String(cString: notification.pointee.relname), String(cString: notification.pointee.extra))
-            PQfreemem(notification)
-        }
-    }
-
-    private func readAnswer() {
-        while let exchange = current, !exchange.isAnswered, lost == nil, PQisBusy(handle) == 0 {
-            guard let result = PQgetResult(handle) else {
-                guard case .script = exchange.content else {
-                    exchange.position += 1
-                    if PQstatus(handle) == CONNECTION_BAD { return }
-                    continue
-                }
-                guard PQenterPipelineMode(handle) == 1 else { return close(.lost(String(cString: PQerrorMessage(handle)))) }
-                answered(exchange)
-                return
-            }
-            take(result, for: exchange)
-            if PQstatus(handle) == CONNECTION_BAD { return close(exchange.failure ?? .lost("the server ended it")) }
-        }
-    }
-
-    private func take(_ result: OpaquePointer, for exchange: Exchange) {
-        let status = PQresultStatus(result)
-        switch status {
-        case PGRES_PIPELINE_SYNC:
-            PQclear(result)
-            answered(exchange)
-        case PGRES_PIPELINE_ABORTED:
-            PQclear(result)
-        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY:
-            succeed(result, for: exchange)
-        default:
-            if exchange.failure == nil { fail(result, status, of: exchange) }
-            PQclear(result)
-        }
-    }
-
-    private func succeed(_ result: OpaquePointer, for exchange: Exchange) {
-        guard exchange.steps.indices.contains(exchange.position) else { return PQclear(result) }
-        switch exchange.steps[exchange.position] {
-        case .prepare(let key, let name):
-            statements.add(key, name: name)
-            PQclear(result)
-        case .deallocate:
-            PQclear(result)
-        case .run(let key):
-            let columns = statements.columns(key) ?? Columns(of: result)
-            statements.keep(columns, for: key)
-            exchange.results.append(ResultSet(result, columns: columns))
-        }
-    }
-
-    private func fail(_ result: OpaquePointer, _ status: ExecStatusType, of exchange: Exchange) {
-        var statement: String?
-        if exchange.steps.indices.contains(exchange.position) {
-            switch exchange.steps[exchange.position] {
-            case .prepare(let key, _): statement = key.sql
-            case .run(let key): statement = key.sql
-            case .deallocate: break
-            }
-        }
-        var failure = PostgresError(result: result, statement: statement)
-        if status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH {
-            failure = .init(sqlState: "0A000", message: "COPY is not supported here.", statement: statement)
-            exchange.failure = failure
-            return close(failure)
-        }
-        exchange.failure = failure
-        // The table changed under a prepared statement, or somebody ran DISCARD: the next call prepares it anew.
-        if ["0A000", "26000"].contains(failure.sqlState), exchange.steps.indices.contains(exchange.position),
-            case .run(let key) = exchange.steps[exchange.position]
-        {
-            statements.forget(key)
-        }
-    }
-
-    private func answered(_ exchange: Exchange) {
-        exchange.isAnswered = true
-        guard !exchange.isCancelling else { return }
-        current = nil
-        finish(exchange, exchange.outcome)
-        sendNext()
-    }
-
-    private func finish(_ exchange: Exchange, _ outcome: Result<[ResultSet], any Error>) {
-        let isInTransaction = PQtransactionStatus(handle) != PQTRANS_IDLE
-        use.withLockedValue {
-            $0.underWay -= 1
-            $0.isInTransaction = isInTransaction
-        }
-        exchange.finish(outcome)
-    }
-
-    // MARK: Cancelling and closing
-
-    private func cancel(_ exchange: Exchange) {
-        exchange.isCancelled = true
-        if let index = queue.firstIndex(where: { $0 === exchange }) {
-            queue.remove(at: index)
-            return finish(exchange, .failure(CancellationError()))
-        }
-        guard current === exchange, !exchange.isAnswered else { return }
-        interrupt(exchange)
-        loop.schedule(after: .seconds(5)) { [weak self] in
-            guard let self, current === exchange else { return }
-            close(.lost("the server did not react to a cancellation within 5 s"))
-        }
-    }
-
-    /// Asks the server to stop, again and again: it ignores a request that arrives before it has begun with the statement.
-    private func interrupt(_ exchange: Exchange) {
-        guard current === exchange, !exchange.isAnswered, let request = PQgetCancel(handle) else { return }
-        exchange.isCancelling = true
-        let unchecked = UncheckedHandle(request)
-        // PQcancel opens a connection of its own and blocks.
-        DispatchQueue.global().async { [self] in
-            var message = [CChar](repeating: 0, count: 256)
-            _ = PQcancel(unchecked.pointer, &message, 256)
-            PQfreeCancel(unchecked.pointer)
-            loop.submit { [self] in
-                exchange.isCancelling = false
-                guard current === exchange else { return }
-                if exchange.isAnswered { return answered(exchange) }
-                loop.schedule(after: .milliseconds(100)) { [self] in interrupt(exchange) }
-            }
-        }
-    }
-
-    private func close(_ reason: PostgresError) {
-        guard lost == nil else { return }
-        lost = reason
-        loop.unwatch(descriptor)
-        let failed = (current.map { [$0] } ?? []) + queue
-        current = nil
-        queue = []
-        for exchange in failed {
-            finish(exchange, .failure(exchange.isCancelled ? CancellationError() : reason))
-        }
-        onLoss?(reason)
-        onLoss = nil
-        onNotification = nil
-    }
-
 }

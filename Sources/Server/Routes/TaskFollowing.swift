@@ -3,6 +3,7 @@ import Core
 import Foundation
 import HTTPTypes
 import Hummingbird
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// One viewer's live view of a task as a stream of server-sent events: nothing committed is missed or repeated, previews come in
@@ -71,53 +72,54 @@ struct TaskFollowing: Sendable {
 
     /// Returns when the task is at rest and all its events were told. Ends early by throwing: the viewer left.
     func follow(after: Int, _ tell: @escaping (Item) async throws -> Void) async throws {
-        var after = after
-        let merged = AsyncStream.makeStream(of: Signal.self, bufferingPolicy: .unbounded)
-        let sources = Task {
-            // Ended by the `defer` below, when this viewer's stream ends.
-            await withTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    guard let previews = try? await tasks.previews(principal, task) else { return }
-                    for await preview in previews { merged.continuation.yield(.preview(preview)) }
-                }
-                group.addTask {
-                    while !Task.isCancelled {
-                        try? await Task.sleep(for: .seconds(15))
-                        merged.continuation.yield(.tick)
+        // A viewer that reads slowly loses the oldest previews. Events wait apart: they are read one page at a time, and lost never.
+        let (signals, signal) = AsyncStream.makeStream(of: Signal.self, bufferingPolicy: .bufferingNewest(1024))
+        let page = NIOLockedValueBox<Result<[TaskEvent], any Error>?>(nil)
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask {
+                guard let previews = try? await tasks.previews(principal, task) else { return }
+                for await preview in previews { signal.yield(.preview(preview)) }
+            }
+            group.addTask {
+                while (try? await Task.sleep(for: .seconds(15))) != nil { signal.yield(.tick) }
+            }
+            var after = after
+            while true {
+                group.addTask { [after] in
+                    let read: Result<[TaskEvent], any Error>
+                    do { read = .success(try await tasks.events(principal, task, after: after, wait: .seconds(20))) } catch {
+                        read = .failure(error)
                     }
+                    page.withLockedValue { $0 = read }
+                    signal.yield(.events)
                 }
-            }
-        }
-        defer { sources.cancel() }
-        while true {
-            // One wait for events at a time; previews that come meanwhile are told at once.
-            let reading = Task { [after] in
-                // Awaited a few lines below in every case.
-                let events = try? await tasks.events(principal, task, after: after, wait: .seconds(20))
-                merged.continuation.yield(.events(events))
-            }
-            defer { reading.cancel() }
-            var arrived: [TaskEvent]?
-            for await signal in merged.stream {
-                switch signal {
-                case .preview(.delta(_, .text(let text))): try await tell(.text(text))
-                case .preview(.output(_, let text)): try await tell(.text(text))
-                case .preview: break
-                case .tick: try await tell(.alive)
-                case .events(let events): arrived = .some(events ?? [])
+                var arrived: [TaskEvent]?
+                for await signal in signals {
+                    switch signal {
+                    case .preview(.delta(_, .text(let text))): try await tell(.text(text))
+                    case .preview(.output(_, let text)): try await tell(.text(text))
+                    case .tick: try await tell(.alive)
+                    case .preview, .events: break
+                    }
+                    let read = page.withLockedValue { page in
+                        defer { page = nil }
+                        return page
+                    }
+                    arrived = try read?.get()
+                    if arrived != nil { break }
                 }
-                if arrived != nil { break }
-            }
-            try Task.checkCancellation()
-            for event in arrived ?? [] {
-                try await tell(.event(event))
-                after = event.seq
-            }
-            let record = try await tasks.get(principal, task)
-            try await tell(.changed(record))
-            if !record.status.isActive, after >= record.lastSeq {
-                try await tell(.atRest(record))
-                return
+                try Task.checkCancellation()
+                for event in arrived ?? [] {
+                    try await tell(.event(event))
+                    after = event.seq
+                }
+                let record = try await tasks.get(principal, task)
+                try await tell(.changed(record))
+                if !record.status.isActive, after >= record.lastSeq {
+                    try await tell(.atRest(record))
+                    group.cancelAll()
+                    return
+                }
             }
         }
     }
@@ -125,6 +127,7 @@ struct TaskFollowing: Sendable {
     private enum Signal: Sendable {
         case preview(TaskPreview)
         case tick
-        case events([TaskEvent]?)
+        /// A page of events is there, or why it is not.
+        case events
     }
 }

@@ -62,9 +62,11 @@ package final class ProvisionerWorker: Service {
     /// Not cancelled half-way: a sandbox that was started is written down. Awaited here; the server's shutdown bounds it.
     private func perform(_ job: ClaimedJob) async {
         await Task {
-            let heart = Task { await self.beat(job) }
-            let outcome = await self.runner.run(job)
-            heart.cancel()
+            let outcome = await withTaskGroup(of: Void.self) { group in
+                group.addTask { await self.beat(job) }
+                defer { group.cancelAll() }
+                return await self.runner.run(job)
+            }
             await self.writeDown(job, outcome)
             self.changes.tell(job.workspace)
         }.value

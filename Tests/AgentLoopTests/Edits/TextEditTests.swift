@@ -130,10 +130,22 @@ import Testing
         #expect(failure("a\n\n\nb\n", " \n").contains("does not occur"))
     }
 
-    @Test(.timeLimit(.minutes(3))) func `a large file with a large passage is searched in bounded time`() {
+    @Test(.timeLimit(.minutes(1))) func `a large file with a large passage is searched in bounded time`() {
         let file = (0..<20_000).map { "    let value\($0) = compute(\($0), with: options)\n" }.joined()
         let old = (0..<400).map { "    let value\($0) = compute(\($0), using: options)\n" }.joined()
         #expect(failure(file, old).contains("nearest lines"))
+    }
+
+    @Test(.timeLimit(.minutes(1)), arguments: ["a", "a\n", "  a\n"])
+    func `a file that repeats itself is searched in bounded time`(unit: String) {
+        let half = String(repeating: unit, count: 500_000 / unit.utf8.count)
+        #expect(failure(half + half, half + "b").contains("old_text"))
+    }
+
+    @Test func `a passage that overlaps itself is found once per place`() throws {
+        #expect(try apply("aabaabaaa", "aabaaa", "X").text == "aabX")
+        #expect(failure("abababab", "abab").contains("occurs 2 times"))
+        #expect(try apply("  x\n  y\n  y\n  z\n", "y\nz\n", "Z\n").text == "  x\n  y\n  Z\n")
     }
 }
 

@@ -2,6 +2,7 @@ import Core
 import Foundation
 import ModelAPI
 import NIOConcurrencyHelpers
+import TestSupport
 
 @testable import AgentLoop
 
@@ -152,8 +153,7 @@ struct LineModel: ModelClient {
             return answer
         case .failure(let failure): throw failure
         case .stall:
-            try await Task.sleep(for: .seconds(3600))
-            throw CancellationError()
+            try await TestSupport.stall()
         }
     }
 

@@ -1,6 +1,8 @@
 import Core
 import Foundation
 import ModelAPI
+import Postgres
+import TestSupport
 import Testing
 
 @testable import AgentLoop
@@ -131,6 +133,29 @@ import Testing
             #expect(events.last?.kind == .completed)
             #expect(events.first { $0.kind == .toolResult }?.payload.text?.hasSuffix("\nend\n") == true)
             #expect(bench.sandbox.text("log") == "one\n")
+        }
+    }
+
+    @Test func `a worker that waits for an answer before it stops does not look dead to others`() async throws {
+        try await Bench.with([.stall]) { bench in
+            let task = try await bench.create()
+            let worker = try bench.worker { $0.settings.heartbeatInterval = .milliseconds(5) }
+            let running = Task { try await worker.run() }
+            try await bench.until(.stepStarted, task.id)
+            let draining = Task { await worker.drain(grace: .seconds(600)) }
+            try await eventually("it drains") { !worker.isWorking }
+            let seen = "SELECT seen_at FROM task_workers" as Query
+            let before = try await bench.pool.query(seen)[0]["seen_at", as: Date.self]
+            try await eventually("it is seen again") {
+                try await bench.pool.query(seen).contains { try $0["seen_at", as: Date.self] > before }
+            }
+            // Whoever waits no longer: it ends at once, and is nobody's worker any more.
+            running.cancel()
+            draining.cancel()
+            await draining.value
+            try await running.value
+            #expect(try await bench.pool.query(seen).isEmpty)
+            #expect(try await bench.service.get(bench.principal, task.id).status == .queued)
         }
     }
 

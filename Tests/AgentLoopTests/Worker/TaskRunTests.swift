@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import ModelAPI
+import TestSupport
 import Testing
 
 @testable import AgentLoop
@@ -392,12 +393,7 @@ import Testing
     }
 
     static func exists(_ sandbox: LocalSandbox, _ path: String) async throws {
-        let clock = ContinuousClock()
-        let end = clock.now + .seconds(10)
-        while sandbox.text(path)?.hasSuffix("\n") != true {
-            guard clock.now < end else { throw AppError(.timeout, "\(path) was not written") }
-            await Task.yield()
-        }
+        try await eventually("\(path) is written") { sandbox.text(path)?.hasSuffix("\n") == true }
     }
 }
 

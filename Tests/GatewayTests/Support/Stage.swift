@@ -201,13 +201,3 @@ extension Logger {
         return logger
     }
 }
-
-/// Waits until the condition holds; fails after ten seconds.
-func eventually(_ location: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(10)
-    while ContinuousClock.now < deadline {
-        if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    Issue.record("it did not happen within ten seconds", sourceLocation: location)
-}

@@ -106,9 +106,8 @@ struct Delegation: Sendable {
         let task = try await client(server).get("\(APIPaths.tasks)/\(task.id)").json(AgentTask.self)
         if let workspace = task.workspaceID {
             _ = try await client(server).send("DELETE", "\(APIPaths.workspaces)/\(workspace)")
-            let giveUp = ContinuousClock.now + .seconds(20)
-            while try await client(server).get("\(APIPaths.workspaces)/\(workspace)").status == 200, ContinuousClock.now < giveUp {
-                try await Task.sleep(for: .milliseconds(50))
+            try await eventually("the workspace is gone") {
+                try await client(server).get("\(APIPaths.workspaces)/\(workspace)").status != 200
             }
         }
         await server.stop()

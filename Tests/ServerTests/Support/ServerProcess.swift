@@ -10,7 +10,7 @@ final class ServerProcess: Sendable {
     let url: String
     let directory: String
     private let process: Process
-    private let log: String
+    private let log: WatchedLog
     private let endedAt: AsyncStream<Void>
 
     /// Returns when the log says that the server is ready.
@@ -31,18 +31,20 @@ final class ServerProcess: Sendable {
         database: String?, directory: String? = nil, arguments: [String] = [], environment: [String: String] = [:]
     ) throws -> ServerProcess {
         let directory = try directory ?? temporaryDirectory()
-        let log = directory + "/server-\(UUID().uuidString.prefix(8)).log"
-        try Data().write(to: URL(fileURLWithPath: log))
+        let log = try WatchedLog(path: directory + "/server-\(UUID().uuidString.prefix(8)).log")
         let process = Process()
         process.executableURL = binary
         process.arguments =
             ["--data-dir", directory, "--listen", "127.0.0.1:0"] + (database.map { ["--postgres-url", $0] } ?? []) + arguments
         process.environment = ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin"].merging(environment) { _, new in new }
-        process.standardError = FileHandle(forWritingAtPath: log)
+        process.standardError = log.handle()
         process.standardOutput = FileHandle.nullDevice
         process.standardInput = FileHandle.nullDevice
         let (ended, end) = AsyncStream<Void>.makeStream()
-        process.terminationHandler = { _ in end.finish() }
+        process.terminationHandler = { _ in
+            log.end()
+            end.finish()
+        }
         try process.run()
         return ServerProcess(process, directory: directory, log: log, endedAt: ended)
     }
@@ -52,7 +54,7 @@ final class ServerProcess: Sendable {
         var description: String { "the server ended before it was ready:\n\(log)" }
     }
 
-    private init(_ process: Process, directory: String, log: String, endedAt: AsyncStream<Void>) {
+    private init(_ process: Process, directory: String, log: WatchedLog, endedAt: AsyncStream<Void>) {
         (self.process, self.directory, self.log, self.endedAt, url) = (process, directory, log, endedAt, "")
     }
 
@@ -81,28 +83,10 @@ final class ServerProcess: Sendable {
     }()
 
     var pid: Int32 { process.processIdentifier }
-    var logText: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+    var logText: String { log.text }
 
     /// The complete lines of the log as they are written; ends with the process.
-    func lines() -> AsyncStream<String> {
-        AsyncStream { continuation in
-            let task = Task {
-                var seen = 0
-                while true {
-                    let isOver = !process.isRunning
-                    let text = logText
-                    let complete = text.lastIndex(of: "\n").map { text[...$0] } ?? ""
-                    let lines = complete.split(separator: "\n")
-                    for line in lines.dropFirst(seen) { continuation.yield(String(line)) }
-                    seen = lines.count
-                    if isOver { break }
-                    try await Task.sleep(for: .milliseconds(5))
-                }
-                continuation.finish()
-            }
-            continuation.onTermination = { _ in task.cancel() }
-        }
-    }
+    func lines() -> AsyncStream<String> { log.lines() }
 
     func waitForLine(containing text: String) async throws {
         for await line in lines() where line.contains(text) { return }

@@ -2,6 +2,7 @@ import AgentProtocol
 import Core
 import Foundation
 import NIOCore
+import TestSupport
 import Testing
 import Workspaces
 
@@ -28,7 +29,9 @@ import Workspaces
                     for _ in 0..<12 {
                         // A killer that waits for progress, not for time.
                         let before = (try? harness.text("log").count) ?? 0
-                        while !Task.isCancelled, ((try? harness.text("log").count) ?? 0) < before + 60 { await Task.yield() }
+                        do {
+                            try await eventually("the commands go on") { ((try? harness.text("log").count) ?? 0) >= before + 60 }
+                        } catch is CancellationError { return }
                         harness.killAgent()
                         try harness.startAgent()
                     }

@@ -4,6 +4,7 @@ import Core
 import Foundation
 import Logging
 import NIOConcurrencyHelpers
+import TestSupport
 import Workspaces
 
 /// A real agent with a real zone, outside a sandbox, and a real server side. The harness is what the keeper is inside one: it holds
@@ -164,11 +165,9 @@ final class AgentHarness: Sendable {
     }
 
     /// Returns when the agent (or the zone) has written this to its log.
-    func waitForLog(_ text: String, within patience: Duration = .seconds(20)) async throws {
-        let deadline = ContinuousClock.now + patience
-        while ((try? String(contentsOfFile: directory + "/log", encoding: .utf8)) ?? "").contains(text) == false {
-            guard ContinuousClock.now < deadline else { throw AppError(.timeout, "the log never said '\(text)'") }
-            await Task.yield()
+    func waitForLog(_ text: String) async throws {
+        try await eventually("the log says '\(text)'") {
+            ((try? String(contentsOfFile: directory + "/log", encoding: .utf8)) ?? "").contains(text)
         }
     }
 

@@ -74,7 +74,9 @@ struct RealWorkspaceTests {
                 times.append(clock.now - began)
                 if number == 0 {
                     let output = try await server.service.exec(principal, made.id, command: "echo from $PWD; id -u; exit 3")
-                    while try await server.service.get(principal, made.id).agent != .connected { await Task.yield() }
+                    try await eventually("the agent is connected") {
+                        try await server.service.get(principal, made.id).agent == .connected
+                    }
                     #expect(output.status.state == .exited(3))
                     #expect(text(output) == "from /home/work\n1000\n")
                 }
@@ -131,7 +133,9 @@ struct RealWorkspaceTests {
             #expect(first.workspace.name == "fix-the-bug")
             _ = try await server.service.exec(principal, first.workspace.id, command: "echo kept > note")
             kill(try #require(first.workspace.sandbox).childPID, SIGKILL)
-            while try await server.service.get(principal, first.workspace.id).status == .running { await Task.yield() }
+            try await eventually("the sandbox's end is noticed") {
+                try await server.service.get(principal, first.workspace.id).status != .running
+            }
             let failed = try await server.service.get(principal, first.workspace.id)
             #expect(failed.status == .failed)
             #expect(failed.reason == "The workspace's sandbox ended by itself.")

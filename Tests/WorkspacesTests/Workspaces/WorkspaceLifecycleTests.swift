@@ -78,20 +78,20 @@ import Testing
 @Suite struct WorkspaceNameTests {
     @Test func `names of people are checked`() {
         for name in ["a", "My-work_1.2", String(repeating: "x", count: 64)] {
-            #expect(throws: Never.self) { try WorkspaceService.check(name: name) }
+            #expect(throws: Never.self) { try WorkspaceName.check(name) }
         }
         for name in ["", "-a", ".", "a b", "ä", "a/b", String(repeating: "x", count: 65), WorkspaceID().description] {
-            let error = #expect(throws: AppError.self) { try WorkspaceService.check(name: name) }
+            let error = #expect(throws: AppError.self) { try WorkspaceName.check(name) }
             #expect(error?.field == "name")
         }
     }
 
     @Test func `any text becomes a name`() {
-        #expect(WorkspaceService.name(from: "Fix the  bug in `parse()`!") == "fix-the-bug-in-parse")
-        #expect(WorkspaceService.name(from: "äöü …") == "task")
-        #expect(WorkspaceService.name(from: String(repeating: "word ", count: 30)).utf8.count <= 40)
-        for text in ["../../etc", "-- x", "9", "a_b.c"] {
-            #expect(throws: Never.self) { try WorkspaceService.check(name: WorkspaceService.name(from: text)) }
+        #expect(WorkspaceName.from("Fix the  bug in `parse()`!") == "fix-the-bug-in-parse")
+        #expect(WorkspaceName.from("äöü …") == "task")
+        #expect(WorkspaceName.from(String(repeating: "word ", count: 30)).utf8.count <= 40)
+        for text in ["../../etc", "-- x", "9", "a_b.c", WorkspaceID().description] {
+            #expect(throws: Never.self) { try WorkspaceName.check(WorkspaceName.from(text)) }
         }
     }
 }

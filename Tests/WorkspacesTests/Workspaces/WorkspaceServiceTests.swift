@@ -27,11 +27,12 @@ import TestSupport
 
         /// Waits for what other tasks bring about.
         func until(_ id: WorkspaceID, _ status: WorkspaceStatus) async throws -> Workspace {
-            while true {
-                let workspace = try await service.settled(principal, id, within: .seconds(20))
-                if workspace.status == status { return workspace }
-                await Task.yield()
+            var workspace: Workspace?
+            try await eventually("the workspace is \(status.rawValue)") {
+                workspace = try await service.settled(principal, id, within: .seconds(60))
+                return workspace?.status == status
             }
+            return try #require(workspace)
         }
     }
 
@@ -370,7 +371,9 @@ import TestSupport
             bench.provisioner.hold()
             let made = try await bench.service.create(bench.principal, name: "one")
             let work = Task { try await bench.stack.worker.run() }
-            while bench.provisioner.state.withLockedValue({ $0.gate?.isEmpty ?? true }) { await Task.yield() }
+            try await eventually("the build waits at the gate") {
+                bench.provisioner.state.withLockedValue { $0.gate?.isEmpty == false }
+            }
             work.cancel()
             bench.provisioner.release()
             try await work.value
