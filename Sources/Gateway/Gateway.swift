@@ -51,24 +51,25 @@ package final class Gateway: Service {
         let ledger = AuditChain(.ledger, replica: configuration.replica)
         let factChain = AuditChain(.facts, replica: configuration.replica)
         facts = AuditFacts(pool: pool, chain: factChain)
-        let settle = SettleLoop(pool: pool, chain: ledger, logger: logger)
+        let settle = SettleLoop(pool: configuration.calls, chain: ledger, logger: logger)
         self.settle = settle
-        let holds = HoldLoop(pool: pool, chain: calls) { request, found in
+        let holds = HoldLoop(pool: configuration.calls, chain: calls) { request, found in
             settle.settle(Settlement(neverSent: request.interception, found))
         }
         self.holds = holds
         contentStore = ContentStore(pool: pool)
-        content = ContentLoop(store: contentStore, metrics: configuration.metrics, logger: logger)
+        content = ContentLoop(store: ContentStore(pool: configuration.calls), metrics: configuration.metrics, logger: logger)
         let content = content
         flush = FlushLoop(
-            pool: pool, chains: [calls, ledger], logger: logger,
+            pool: configuration.calls, chains: [calls, ledger], logger: logger,
             onFlush: { reached in if let n = reached[ledger.id] { settle.confirm(upTo: n) } },
             onLoss: {
                 content.forgetStored()
                 holds.recheck()
                 settle.recheck()
             })
-        reaper = Reaper(pool: pool, settle: settle, contents: contentStore, replica: configuration.replica, logger: logger)
+        reaper = Reaper(
+            pool: configuration.calls, settle: settle, contents: contentStore, replica: configuration.replica, logger: logger)
 
         providers = ProviderService(store: providerStore, settings: settings, facts: facts)
         policies = PolicyService(store: policyStore, settings: settings, facts: facts)

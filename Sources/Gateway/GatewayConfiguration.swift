@@ -6,6 +6,8 @@ import Postgres
 /// What a gateway is made of.
 package struct GatewayConfiguration: Sendable {
     package var pool: PostgresPool
+    /// Connections of the calls themselves: holds, settlements, content, flushes.
+    package var calls: PostgresPool
     package var transport: HTTPTransport
     package var keys: KeyRing
     /// This process; its row in `replicas` is kept alive by the server.
@@ -20,13 +22,15 @@ package struct GatewayConfiguration: Sendable {
     package var logger: Logger
 
     package init(
-        pool: PostgresPool, transport: HTTPTransport, keys: KeyRing, replica: ReplicaID, prices: PriceBook,
+        pool: PostgresPool, calls: PostgresPool? = nil, transport: HTTPTransport, keys: KeyRing, replica: ReplicaID,
+        prices: PriceBook,
         fixedProviders: [Provider] = [],
         limits: Admission.Limits = .init(), timeouts: HTTPClientRequest.Timeouts = .init(),
         checkpoints: CheckpointSchedule = .init(),
         metrics: Metrics = Metrics(), logger: Logger
     ) {
         self.pool = pool
+        self.calls = calls ?? pool
         self.transport = transport
         self.keys = keys
         self.replica = replica

@@ -10,6 +10,8 @@ package struct PostgresConfiguration: Sendable {
     package var connectTimeout: Duration
     /// Shown in `pg_stat_activity`.
     package var applicationName: String
+    /// Run-time parameters of each session, such as `enable_seqscan`: name and value.
+    package var settings: [String: String] = [:]
 
     package init(
         url: Secret<String>, maxConnections: Int = 16, acquireTimeout: Duration = .seconds(5),

@@ -16,7 +16,7 @@ import Testing
         let configuration = Configuration(dataDirectory: try ServerProcess.temporaryDirectory())
         let replica = try await Replica.register(pool, internalURL: "http://127.0.0.1", host: "test", logger: .silent)
         let services = try await Startup(configuration: configuration, lifecycle: lifecycle, logger: .silent).startServices(
-            .init(pool: pool), ring: try KeyRing(text: KeyRing.generatedText(id: "k")), replica: replica, host: "test",
+            .init(pool: pool, calls: pool), ring: try KeyRing(text: KeyRing.generatedText(id: "k")), replica: replica, host: "test",
             readiness: Readiness())
         let table = RouteTable(router: Router(context: SlipwayContext.self), authenticator: services.authenticator)
         try services.register(on: table)

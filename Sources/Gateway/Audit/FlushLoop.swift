@@ -88,7 +88,7 @@ final class FlushLoop: Sendable {
                 UPDATE audit_chains c SET flushed = h.n
                 FROM unnest(\(heads.map(\.chain)), \(heads.map(\.head.n)), \(heads.map(\.head.digest))) AS h (chain, n, digest)
                 WHERE c.id = h.chain
-                  AND EXISTS (SELECT FROM audit_entries e WHERE e.chain = h.chain AND e.n = h.n AND e.digest = h.digest)
+                  AND h.digest = (SELECT e.digest FROM audit_entries e WHERE e.chain = h.chain AND e.n = h.n)
                 RETURNING c.id
                 """,
             ])[1].count

@@ -2,7 +2,7 @@ import Core
 import Foundation
 import Postgres
 
-/// One batch of holds: two round trips and the commit.
+/// One batch of holds: two round trips, of which the second commits.
 struct HoldTransaction {
     let pool: PostgresPool
     let chain: AuditChain
@@ -142,10 +142,11 @@ struct HoldTransaction {
         if !held.isEmpty { statements.append(Self.insertHolds(held)) }
         let taken = plan.taken
         if !taken.isEmpty { statements.append(Self.take(taken)) }
-        let results = try await connection.pipeline(statements)
-        if !taken.isEmpty, results[statements.count - 1].count != taken.count {
+        do {
+            try await connection.commit(after: statements)
+        } catch let error as PostgresError where error.sqlState == Self.divisionByZero {
             // A cap was lowered between the two round trips.
-            throw AppError(.unavailable, "The budget was changed at this very moment. Try again.", retry: .now)
+            throw AppError(.unavailable, "The budget was changed at this very moment. Try again.", retry: .now, cause: error)
         }
         let outcomes = zip(grants, refusals).map { grant, refusal -> Outcome in
             if let grant { return .success(grant) }
@@ -154,13 +155,18 @@ struct HoldTransaction {
         return (draft, outcomes)
     }
 
+    private static let divisionByZero = "22012"
+
+    /// Fails, and the transaction with it, unless every budget still has room: the commit follows in the same breath.
     private static func take(_ budgets: [HoldPlan.Budget]) -> Query {
         """
-        UPDATE ai_budgets b SET held = b.held + t.amount
-        FROM unnest(\(budgets.map(\.id)), \(budgets.map(\.taken.value))) AS t (id, amount)
-        WHERE b.id = t.id AND NOT EXISTS (
-            SELECT FROM ai_budget_caps c WHERE c.user_id = b.user_id AND b.spent + b.held + t.amount > c.cap)
-        RETURNING b.id
+        WITH taken AS (
+            UPDATE ai_budgets b SET held = b.held + t.amount
+            FROM unnest(\(budgets.map(\.id)), \(budgets.map(\.taken.value))) AS t (id, amount)
+            WHERE b.id = t.id AND NOT EXISTS (
+                SELECT FROM ai_budget_caps c WHERE c.user_id = b.user_id AND b.spent + b.held + t.amount > c.cap)
+            RETURNING b.id)
+        SELECT 1 / (CASE WHEN count(*) = \(budgets.count) THEN 1 ELSE 0 END) FROM taken
         """
     }
 

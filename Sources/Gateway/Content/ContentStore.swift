@@ -85,7 +85,7 @@ struct ContentStore: Sendable {
         if let query = tools(batch) { statements.append(query) }
         if let query = results(batch) { statements.append(query) }
         if statements.isEmpty { return }
-        try await pool.withTransaction(synchronousCommit: false) { _ = try await $0.pipeline(statements) }
+        try await pool.withTransaction(synchronousCommit: false) { _ = try await $0.commit(after: statements) }
     }
 
     private struct StoredChunk: Sendable {

@@ -20,14 +20,15 @@ struct Reaper: Sendable {
     func reap() async throws -> Int {
         let settlements = try await pool.query(
             """
+            WITH open AS MATERIALIZED (
+                SELECT h.* FROM ai_holds h
+                WHERE h.created_at < now() - interval '4 seconds' AND h.replica_id <> \(replica)
+                  AND NOT EXISTS (SELECT FROM replicas r WHERE r.id = h.replica_id AND r.seen_at >= now() - interval '4 seconds')
+                ORDER BY h.created_at LIMIT 200)
             SELECT h.interception_id, h.attempt, h.organization_id, h.budget_ids, h.amount, h.replica_id,
                    i.initiator_id, i.provider_name, i.model, i.price_id
-            FROM ai_holds h
-            JOIN ai_interceptions i ON i.id = h.interception_id
-            LEFT JOIN replicas r ON r.id = h.replica_id
-            WHERE (r.id IS NULL OR r.seen_at < now() - interval '4 seconds')
-              AND h.created_at < now() - interval '4 seconds' AND h.replica_id <> \(replica)
-            ORDER BY h.created_at LIMIT 200
+            FROM open h JOIN ai_interceptions i ON i.id = h.interception_id
+            ORDER BY h.created_at
             """
         ).map { row in
             Settlement(

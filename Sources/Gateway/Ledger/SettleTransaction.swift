@@ -3,7 +3,7 @@ import Foundation
 import Postgres
 
 /// One batch of settlements: ledger rows in, holds out, budgets and interceptions updated, audit entries linked. Settling twice is
-/// harmless: a call that has its row is left alone.
+/// harmless: a call that has its row is left alone. Budgets are locked last, since calls that take holds wait for them.
 struct SettleTransaction {
     let chain: AuditChain
     let batch: [Settlement]
@@ -30,23 +30,21 @@ struct SettleTransaction {
     }
 
     private func write(_ connection: PostgresConnection) async throws -> (Result, AuditChain.Draft?) {
-        let budgets = Array(Set(batch.flatMap(\.budgets))).sorted()
         let ids = batch.map(\.interception.uuid)
-        let results = try await connection.pipeline([
-            "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE",
+        // A look-up for each: a join would be planned by what the tables held when the plan was made.
+        let rows = try await connection.query(
             """
-            SELECT i.id, l.attempt, \(unsafeSQL: microseconds("now()")) AS now
-            FROM ai_interceptions i LEFT JOIN ai_ledger l ON l.interception_id = i.id
-            WHERE i.id = ANY(\(ids))
-            """,
-        ])
+            SELECT i.id, \(unsafeSQL: microseconds("now()")) AS now,
+                   ARRAY(SELECT l.attempt FROM ai_ledger l WHERE l.interception_id = i.id) AS attempts
+            FROM ai_interceptions i WHERE i.id = ANY(\(ids))
+            """)
         var known: Set<UUID> = []
         var settled: Set<String> = []
         var now: Int64 = 0
-        for row in results[1] {
+        for row in rows {
             let id = try row["id", as: InterceptionID.self]
             known.insert(id.uuid)
-            if let attempt = try row["attempt", as: Int?.self] { settled.insert("\(id)/\(attempt)") }
+            for attempt in try row["attempts", as: [Int].self] { settled.insert("\(id)/\(attempt)") }
             now = try row["now"]
         }
         var open: [Settlement] = []
@@ -58,7 +56,12 @@ struct SettleTransaction {
         if open.isEmpty { return (result, nil) }
         let entries = open.map { AuditEntry(.ledger, subject: $0.subject, digest: $0.digest(at: now)) }
         let draft = try chain.draft(entries, at: now)
-        try await connection.pipeline([Self.insert(open), Self.book(open), Self.end(open), draft.insert])
+        let budgets = Array(Set(open.flatMap(\.budgets))).sorted()
+        try await connection.commit(after: [
+            Self.insert(open), Self.end(open), draft.insert,
+            "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE",
+            Self.book(open),
+        ])
         return (result, draft)
     }
 

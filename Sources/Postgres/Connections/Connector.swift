@@ -30,7 +30,7 @@ enum Connector {
         do {
             guard PQstatus(handle) == CONNECTION_OK else { throw PostgresError.lost(String(cString: PQerrorMessage(handle))) }
             slipway_pq_ignore_notices(handle)
-            try prepareSession(handle)
+            try prepareSession(handle, configuration.settings)
         } catch {
             PQfinish(handle)
             throw error
@@ -38,7 +38,7 @@ enum Connector {
         return Channel(handle)
     }
 
-    private static func prepareSession(_ handle: OpaquePointer) throws {
+    private static func prepareSession(_ handle: OpaquePointer, _ settings: [String: String]) throws {
         guard PQserverVersion(handle) >= 140_000 else {
             let version = PQserverVersion(handle)
             throw AppError(
@@ -49,7 +49,8 @@ enum Connector {
             throw AppError(.unavailable, "The database does not use UTF-8. Create it with ENCODING 'UTF8'.")
         }
         // Periods and days are UTC whatever the server's own setting is.
-        let result = PQexec(handle, "SET TimeZone = 'UTC'; SET client_min_messages = warning")
+        let own = settings.sorted { $0.key < $1.key }.map { "; SET \($0.key) = \($0.value)" }.joined()
+        let result = PQexec(handle, "SET TimeZone = 'UTC'; SET client_min_messages = warning" + own)
         defer { PQclear(result) }
         guard PQresultStatus(result) == PGRES_COMMAND_OK else { throw PostgresError.lost(String(cString: PQerrorMessage(handle))) }
         guard PQsetnonblocking(handle, 1) == 0, PQenterPipelineMode(handle) == 1 else {

@@ -10,6 +10,8 @@ package final class PostgresConnection: Sendable {
     let channel: Channel
     /// Sent in front of the next statement, in the same round trip: BEGIN and its options.
     private let opening = NIOLockedValueBox<[Query]>([])
+    /// The open transaction was committed by `commit(after:)`.
+    private let isCommitted = NIOLockedValueBox(false)
 
     init(_ channel: Channel) { self.channel = channel }
 
@@ -22,6 +24,16 @@ package final class PostgresConnection: Sendable {
     /// Sends all statements at once and returns the rows of each. Outside of a transaction they are one: all or none.
     @discardableResult
     package func pipeline(_ queries: [Query]) async throws -> [[Row]] { try await run(queries).map(\.rows) }
+
+    /// Sends the last statements of the transaction and its COMMIT at once: a round trip less while rows are locked.
+    ///
+    /// When a statement fails nothing of the transaction takes effect. Afterwards only the end of `withTransaction` may follow.
+    @discardableResult
+    package func commit(after queries: [Query]) async throws -> [[Row]] {
+        let results = try await run(queries + ["COMMIT"], isCancellable: false)
+        isCommitted.withLockedValue { $0 = true }
+        return results.dropLast().map(\.rows)
+    }
 
     /// Runs text of any number of statements, without values; for migrations.
     package func script(_ text: String) async throws {
@@ -80,18 +92,19 @@ package final class PostgresConnection: Sendable {
     package func withTransaction<Value: Sendable>(
         synchronousCommit: Bool = true, _ body: (PostgresConnection) async throws -> Value
     ) async throws -> Value {
+        isCommitted.withLockedValue { $0 = false }
         opening.withLockedValue { $0 = synchronousCommit ? ["BEGIN"] : ["BEGIN", "SET LOCAL synchronous_commit = off"] }
         let value: Value
         do {
             value = try await body(self)
         } catch {
-            if takeOpening().isEmpty {
+            if takeOpening().isEmpty, !isCommitted.withLockedValue({ $0 }) {
                 do { _ = try await run(["ROLLBACK"], isCancellable: false) } catch { channel.submitClose() }
             }
             throw error
         }
         // A transaction without any statement was never begun.
-        guard takeOpening().isEmpty else { return value }
+        guard takeOpening().isEmpty, !isCommitted.withLockedValue({ $0 }) else { return value }
         let outcome = try await run(["COMMIT"], isCancellable: false)
         guard outcome[0].tag == "COMMIT" else {
             throw PostgresError(

@@ -22,11 +22,15 @@ package struct Services: Sendable {
     package let workspaces: WorkspaceDesk
     package let logger: Logger
 
+    private var frame: RequestFrame {
+        RequestFrame(meters: RequestMeters(metrics), trustedProxies: configuration.trustedProxies, logger: logger)
+    }
+
+    var calls: ModelCallAnswerer { ModelCallAnswerer(gateway: gateway, authenticator: authenticator, frame: frame) }
+
     func router() throws -> Router<SlipwayContext> {
         let router = Router(context: SlipwayContext.self)
-        router.add(
-            middleware: RequestMiddleware(
-                meters: RequestMeters(metrics), trustedProxies: configuration.trustedProxies, logger: logger))
+        router.add(middleware: RequestMiddleware(frame: frame))
         try register(on: RouteTable(router: router, authenticator: authenticator))
         return router
     }

@@ -33,7 +33,7 @@ extension Startup {
             accessURL: configuration.effectiveAccessURL)
         let notifications = startNotifications(database)
         try Task.checkCancellation()
-        let gateway = try await startGateway(pool, ring: ring, replica: replica, metrics: metrics)
+        let gateway = try await startGateway(database, ring: ring, replica: replica, metrics: metrics)
         try Task.checkCancellation()
         let workspaces = try await startWorkspaces(pool, replica: replica, host: host, notifications)
         try Task.checkCancellation()
@@ -54,7 +54,7 @@ extension Startup {
         return listener
     }
 
-    private func startGateway(_ pool: PostgresPool, ring: KeyRing, replica: Replica, metrics: Metrics) async throws -> Gateway {
+    private func startGateway(_ database: Database, ring: KeyRing, replica: Replica, metrics: Metrics) async throws -> Gateway {
         let transport = HTTPTransport(logger: logger)
         lifecycle.started(.transport) { await transport.shutdown() }
         var providers = try EnvironmentProviders.read(ProcessInfo.processInfo.environment, organization: .default)
@@ -63,7 +63,8 @@ extension Startup {
         }
         let gateway = Gateway(
             GatewayConfiguration(
-                pool: pool, transport: transport, keys: ring, replica: replica.id, prices: try PriceBook.load(),
+                pool: database.pool, calls: database.calls, transport: transport, keys: ring, replica: replica.id,
+                prices: try PriceBook.load(),
                 fixedProviders: providers,
                 metrics: metrics, logger: logger))
         try await gateway.start()

@@ -14,7 +14,12 @@ struct Startup: Sendable {
     /// The open database of this server.
     struct Database: Sendable {
         var pool: PostgresPool
+        /// The gateway's own few connections: model calls never wait behind a list that somebody looks at.
+        var calls: PostgresPool
     }
+
+    /// For holds, settlements, content and flushes: each has one transaction under way at a time.
+    private static let callConnections = 4
 
     func run() async throws {
         let begin = ContinuousClock.now
@@ -39,7 +44,7 @@ struct Startup: Sendable {
         let router = try services.router()
 
         try Task.checkCancellation()
-        let listener = try Listener(configuration: configuration, router: router, logger: logger)
+        let listener = try Listener(configuration: configuration, router: router, calls: services.calls, logger: logger)
         lifecycle.started(.connections) { await listener.close() }
         let port = try await listener.start()
         lifecycle.started(.listener) { listener.stopAccepting() }
@@ -72,17 +77,22 @@ struct Startup: Sendable {
             url = cluster.connectionURL
         }
         try Task.checkCancellation()
-        let pool = PostgresPool(
-            configuration: PostgresConfiguration(url: url ?? Secret(""), maxConnections: configuration.postgresConnections),
-            logger: logger)
+        var settings = PostgresConfiguration(
+            url: url ?? Secret(""), maxConnections: max(2, configuration.postgresConnections - Self.callConnections))
+        let pool = PostgresPool(configuration: settings, logger: logger)
         lifecycle.started(.pool) { await pool.close() }
+        settings.maxConnections = Self.callConnections
+        // Statements stay prepared and planned for long. What was planned while a table was small must not scan it when it has grown.
+        settings.settings = ["enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"]
+        let calls = PostgresPool(configuration: settings, logger: logger)
+        lifecycle.started(.pool) { await calls.close() }
         logger.debug("Connecting to the database.")
         do {
             try await Migrator(pool: pool).migrate(Schema.migrations)
         } catch let error as PostgresError {
             throw AppError(.unavailable, "The database cannot be used: \(error.message).", field: "postgres-url", cause: error)
         }
-        return Database(pool: pool)
+        return Database(pool: pool, calls: calls)
     }
 
     private func announce(port: Int, users: UserService, took: Duration) async throws {

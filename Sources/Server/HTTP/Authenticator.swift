@@ -28,7 +28,11 @@ package struct Authenticator: Sendable {
 
     /// Tokens alone: the door for model calls never looks at cookies.
     package func principalByToken(of request: Request) async throws -> Principal {
-        guard let token = Self.token(in: request.headers) else {
+        try await principalByToken(in: request.headers)
+    }
+
+    package func principalByToken(in headers: HTTPFields) async throws -> Principal {
+        guard let token = Self.token(in: headers) else {
             throw AppError(
                 .unauthenticated, "This needs a Slipway token as 'Authorization: Bearer …', 'X-Api-Key' or 'Coder-Session-Token'.")
         }
@@ -60,8 +64,11 @@ package struct Authenticator: Sendable {
 
     static func token(in headers: HTTPFields) -> String? {
         if let value = headers[.authorization] {
-            let words = value.split(separator: " ", maxSplits: 1)
-            if words.count == 2, words[0].lowercased() == "bearer" { return words[1].trimmingCharacters(in: .whitespaces) }
+            let text = value.utf8
+            let scheme = "bearer ".utf8
+            if text.count > scheme.count, zip(text, scheme).allSatisfy({ $0 | 0x20 == $1 }) {
+                return String(value[value.utf8.index(value.startIndex, offsetBy: scheme.count)...].drop { $0 == " " })
+            }
         }
         return headers[.coderSessionToken] ?? headers[.xAPIKey]
     }

@@ -16,7 +16,9 @@ package final class Listener: Sendable {
     private let address: ListenAddress
     private let running = NIOLockedValueBox<Task<Void, any Error>?>(nil)
 
-    package init(configuration: Configuration, router: Router<SlipwayContext>, logger: Logger) throws {
+    init(
+        configuration: Configuration, router: Router<SlipwayContext>, calls: ModelCallAnswerer, logger: Logger
+    ) throws {
         let responder = router.buildResponder()
         let answer: HTTPChannelHandler.Responder = { request, writer, channel in
             let context = SlipwayContext(source: .init(channel: channel, logger: logger))
@@ -29,8 +31,13 @@ package final class Listener: Sendable {
             response.headers[.date] = HTTPDate.now
             try await writer.write(response: response.head, body: response.body)
         }
+        // The second one sees requests of both ways, the router's and the data plane's; Hummingbird's own sees the router's alone.
         let plain = HTTP1Channel(
-            responder: answer, configuration: .init(additionalChannelHandlers: [DisconnectHandler()], idleTimeout: .seconds(120)))
+            responder: answer,
+            configuration: .init(additionalChannelHandlers: [
+                DisconnectHandler(), HTTPConnectionStateHandler(idleTimeout: .seconds(120), logger: logger),
+                ModelCallHandler(calls),
+            ]))
         let bound = NIOLockedValueBox<Int?>(nil)
         let settings = ServerConfiguration(
             address: .hostname(configuration.listen.host, port: configuration.listen.port), backlog: 1024)
@@ -121,7 +128,7 @@ package final class Listener: Sendable {
 }
 
 /// The `Date` header, written anew once a second.
-private enum HTTPDate {
+enum HTTPDate {
     private static let cache = NIOLockedValueBox<(second: Int, text: String)>((0, ""))
 
     static var now: String {

@@ -96,13 +96,18 @@ package final class RouteTable {
     }
 
     private static func admit(_ incoming: Incoming, _ principal: Principal, _ action: Action) throws -> Call {
+        Call(incoming: incoming, principal: principal, reach: try reach(principal, action))
+    }
+
+    /// - Throws: `forbidden`, saying who may not do what.
+    static func reach(_ principal: Principal, _ action: Action) throws -> Reach {
         let reach = principal.reach(of: action)
         guard reach > .none else {
             let roles = principal.roles.map(\.rawValue).sorted().joined(separator: ", ")
             let scope = principal.scope == .all ? "" : ", with a token of scope '\(principal.scope.rawValue)'"
             throw AppError(.forbidden, "'\(principal.username)' (\(roles)\(scope)) may not do this (\(action.rawValue)).")
         }
-        return Call(incoming: incoming, principal: principal, reach: reach)
+        return reach
     }
 
     private func add(

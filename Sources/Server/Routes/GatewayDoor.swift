@@ -3,48 +3,82 @@ import Core
 import Gateway
 import HTTPTypes
 import Hummingbird
+import Logging
 import ModelAPI
 import NIOCore
 
 /// `/api/v2/ai-gateway/<provider>/…`: the providers' own APIs for clients outside, with a Slipway token in place of a key.
+///
+/// Calls of models are POST requests; the data plane (`ModelCallHandler`) takes those in front of the router. Everything else here,
+/// and all of it where there is no data plane, comes through the router.
 struct GatewayDoor: Sendable {
+    static let prefix = APIPaths.base + "/ai-gateway/"
+    static let pattern = APIPaths.base + "/ai-gateway/{provider}/**"
     static let maxBodyBytes = 32 << 20
 
     let gateway: Gateway
 
     func register(on table: RouteTable) {
         for method in [HTTPRequest.Method.get, .post, .put, .delete, .patch] {
-            table.door(method, APIPaths.base + "/ai-gateway/{provider}/**", .callModels, refuse: refuse, pass)
+            table.door(
+                method, Self.pattern, .callModels,
+                refuse: { error, incoming in
+                    incoming.context.note(error)
+                    return Self.response(Self.refusal(error, path: incoming.request.uri.path, requestID: incoming.requestID), nil)
+                }, pass)
         }
     }
 
     @Sendable func pass(_ call: Call) async throws -> Response {
         let incoming = call.incoming
         let disconnect = try await incoming.context.disconnect()
-        let request = GatewayCall(
-            principal: call.principal, provider: try incoming.path("provider"), route: Self.route(incoming.request),
-            method: incoming.request.method.rawValue, headers: incoming.request.headers.map { ($0.name.rawName, $0.value) },
-            body: try await incoming.collect(upTo: Self.maxBodyBytes), origin: .http, requestID: incoming.requestID,
-            clientAddress: incoming.clientAddress)
+        let request = try Self.call(
+            incoming.request.head, body: try await incoming.collect(upTo: Self.maxBodyBytes), principal: call.principal,
+            requestID: incoming.requestID, clientAddress: incoming.clientAddress)
         let answer = try await disconnect.cancelling { [gateway] in await gateway.call(request) }
         return Self.response(answer, disconnect)
     }
 
-    /// What follows the provider's name, as it was sent.
-    private static func route(_ request: Request) -> String {
-        let path = request.head.path ?? ""
-        let rest = path.dropFirst((APIPaths.base + "/ai-gateway/").count)
-        return rest.firstIndex(of: "/").map { String(rest[rest.index(after: $0)...]) } ?? ""
+    /// The gateway's view of a request.
+    static func call(
+        _ head: HTTPRequest, body: ByteBuffer, principal: Principal, requestID: String, clientAddress: String?
+    ) throws -> GatewayCall {
+        let rest = (head.path ?? "").dropFirst(prefix.utf8.count)
+        guard let slash = rest.firstIndex(of: "/") else {
+            throw AppError(.notFound, "There is nothing at this path: it has no provider, or nothing behind it.", field: "provider")
+        }
+        let provider = String(rest[..<slash])
+        return GatewayCall(
+            principal: principal, provider: provider.removingPercentEncoding ?? provider,
+            route: String(rest[rest.index(after: slash)...]), method: head.method.rawValue,
+            headers: head.headerFields.map { ($0.name.rawName, $0.value) }, body: body, origin: .http, requestID: requestID,
+            clientAddress: clientAddress)
     }
 
-    private static func response(_ answer: GatewayAnswer, _ disconnect: Disconnect) -> Response {
-        var headers = HTTPFields()
-        for (name, value) in answer.headers {
-            if let name = HTTPField.Name(name) { headers.append(HTTPField(name: name, value: value)) }
+    /// Who is not let in reads why in the shape of the protocol that the path belongs to.
+    static func refusal(_ error: AppError, path: String, requestID: String) -> GatewayAnswer {
+        let api: ModelProtocol = path.contains("/chat/completions") ? .chatCompletions : .messages
+        var wait: Duration?
+        if case .after(let time) = error.retry { wait = time }
+        let shaped = ErrorShape.body(
+            api, status: error.status.code, message: error.message, requestID: requestID, retryAfter: wait)
+        return GatewayAnswer(status: shaped.status, headers: shaped.headers, body: GatewayBody(shaped.body))
+    }
+
+    static func fields(_ headers: [(name: String, value: String)]) -> HTTPFields {
+        var fields = HTTPFields()
+        fields.reserveCapacity(headers.count + 6)
+        for (name, value) in headers {
+            if let name = HTTPField.Name(name) { fields.append(HTTPField(name: name, value: value)) }
         }
+        return fields
+    }
+
+    private static func response(_ answer: GatewayAnswer, _ disconnect: Disconnect?) -> Response {
         let status = HTTPResponse.Status(code: answer.status)
-        if let whole = answer.body.whole {
-            return Response(status: status, headers: headers, body: .init(byteBuffer: whole))
+        let headers = fields(answer.headers)
+        guard answer.body.whole == nil, let disconnect else {
+            return Response(status: status, headers: headers, body: .init(byteBuffer: answer.body.whole ?? ByteBuffer()))
         }
         let body = answer.body
         return Response(
@@ -54,20 +88,5 @@ struct GatewayDoor: Sendable {
                 // Cancelled: the client is gone, and an end would say that the answer was whole.
                 try Task.checkCancellation()
             })
-    }
-
-    /// Who is not let in reads why in the shape of the protocol that the path belongs to.
-    @Sendable func refuse(_ error: AppError, _ incoming: Incoming) -> Response {
-        incoming.context.note(error)
-        let api: ModelProtocol = incoming.request.uri.path.contains("/chat/completions") ? .chatCompletions : .messages
-        var wait: Duration?
-        if case .after(let time) = error.retry { wait = time }
-        let shaped = ErrorShape.body(
-            api, status: error.status.code, message: error.message, requestID: incoming.requestID, retryAfter: wait)
-        var headers = HTTPFields()
-        for (name, value) in shaped.headers {
-            if let name = HTTPField.Name(name) { headers.append(HTTPField(name: name, value: value)) }
-        }
-        return Response(status: .init(code: shaped.status), headers: headers, body: .init(byteBuffer: shaped.body))
     }
 }

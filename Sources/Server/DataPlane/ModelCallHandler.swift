@@ -1,0 +1,229 @@
+import Core
+import HTTPTypes
+import NIOCore
+import NIOHTTPTypes
+
+/// The data plane: in front of the router on every connection it takes the calls of models out and answers them on the connection's
+/// own event loop, without a hop per part of a request. Everything else passes through untouched.
+///
+/// Why it is there: the same call through the router costs about twice the CPU (docs/benchmarks.md).
+final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    /// What may wait behind a request that is being answered; beyond it nothing is read.
+    private static let mostHeldBytes = 64 << 10
+
+    private let answerer: ModelCallAnswerer
+    private var context: ChannelHandlerContext?
+    private var executor: LoopExecutor?
+    private var turns = ConnectionTurns()
+    private var head: HTTPRequest?
+    private var body = ByteBuffer()
+    private var answering: Task<Void, Never>?
+    private var closesAfterAnswer = false
+    /// The request that is being refused is still arriving: closing now would reset the connection under its sender.
+    private var isRefusedEarly = false
+    private var writableWaiter: CheckedContinuation<Void, Never>?
+    private var held: CircularBuffer<HTTPRequestPart> = []
+    private var heldBytes = 0
+    private var isReadWanted = false
+
+    init(_ answerer: ModelCallAnswerer) { self.answerer = answerer }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        executor = LoopExecutor(context.eventLoop)
+        // Not `channelInactive`: a handler in front of this one does not pass that on.
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.channel.closeFuture.whenComplete { _ in bound.value.left() }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        left()
+        self.context = nil
+    }
+
+    // MARK: Requests
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let part = unwrapInboundIn(data)
+        if held.isEmpty, take(part, context) { return }
+        held.append(part)
+        if case .body(let bytes) = part { heldBytes += bytes.readableBytes }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if heldBytes > Self.mostHeldBytes || held.count > 64 { isReadWanted = true } else { context.read() }
+    }
+
+    /// False: its turn has not come.
+    private func take(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) -> Bool {
+        switch turns.take(kind(of: part)) {
+        case .later: return false
+        case .router: context.fireChannelRead(wrapInboundOut(part))
+        case .call:
+            switch part {
+            case .head(let head):
+                self.head = head
+                body = ByteBuffer()
+                if let length = head.headerFields[.contentLength].flatMap(Int.init), length > GatewayDoor.maxBodyBytes {
+                    refuseSize()
+                }
+            case .body(var bytes):
+                guard head != nil else { break }
+                if body.readableBytes + bytes.readableBytes > GatewayDoor.maxBodyBytes {
+                    refuseSize()
+                } else if body.readableBytes == 0 {
+                    body = bytes
+                } else {
+                    body.writeBuffer(&bytes)
+                }
+            case .end:
+                if let head { answer(head) } else if answering == nil { context.close(promise: nil) }
+                isRefusedEarly = false
+            }
+        }
+        return true
+    }
+
+    private func kind(of part: HTTPRequestPart) -> ConnectionTurns.Part {
+        switch part {
+        case .head(let head): head.method == .post && head.path?.hasPrefix(GatewayDoor.prefix) == true ? .callHead : .otherHead
+        case .body: .body
+        case .end: .end
+        }
+    }
+
+    /// The answer does not wait for the rest of the body, which is read and dropped; then the connection ends.
+    private func refuseSize() {
+        guard let head else { return }
+        turns.refusedEarly()
+        isRefusedEarly = true
+        closesAfterAnswer = true
+        answer(head, tooLarge: true)
+    }
+
+    private func answer(_ head: HTTPRequest, tooLarge: Bool = false) {
+        guard let context, let executor else { return }
+        if head.headerFields[.connection]?.lowercased() == "close" { closesAfterAnswer = true }
+        let request = ModelCallAnswerer.Incoming(
+            head: head, body: tooLarge ? nil : body, peer: context.remoteAddress?.ipAddress)
+        self.head = nil
+        body = ByteBuffer()
+        let writer = Writer(handler: NIOLoopBound(self, eventLoop: context.eventLoop))
+        // Ends with the call, and is cancelled when the client leaves; the gateway's shutdown ends all calls.
+        answering = Task(executorPreference: executor) { [answerer] in
+            let isWhole = await answerer.answer(request, to: writer)
+            writer.finished(isWhole: isWhole)
+        }
+    }
+
+    // MARK: Answers
+
+    /// Writes the answer of one call; on the connection's loop alone.
+    struct Writer: Sendable {
+        fileprivate let handler: NIOLoopBound<ModelCallHandler>
+
+        /// The whole answer at once.
+        func write(_ head: HTTPResponse, whole: ByteBuffer) {
+            guard let context = handler.value.context else { return }
+            context.write(ModelCallHandler.wrap(.head(head)), promise: nil)
+            if whole.readableBytes > 0 { context.write(ModelCallHandler.wrap(.body(whole)), promise: nil) }
+        }
+
+        func write(_ head: HTTPResponse) { handler.value.context?.write(ModelCallHandler.wrap(.head(head)), promise: nil) }
+
+        /// Returns when the connection takes more.
+        func write(_ chunk: ByteBuffer) async {
+            guard let context = handler.value.context else { return }
+            context.writeAndFlush(ModelCallHandler.wrap(.body(chunk)), promise: nil)
+            if !context.channel.isWritable { await handler.value.becomesWritable() }
+        }
+
+        /// - Parameter isWhole: false cuts the connection, so that nobody takes the answer for complete.
+        fileprivate func finished(isWhole: Bool) { handler.value.finished(isWhole: isWhole) }
+    }
+
+    private static func wrap(_ part: HTTPResponsePart) -> NIOAny { NIOAny(part) }
+
+    private func becomesWritable() async {
+        await withCheckedContinuation { continuation in
+            if context?.channel.isWritable ?? true { continuation.resume() } else { writableWaiter = continuation }
+        }
+    }
+
+    private func finished(isWhole: Bool) {
+        answering = nil
+        guard let context else { return }
+        guard isWhole else { return context.close(promise: nil) }
+        context.writeAndFlush(Self.wrap(.end(nil)), promise: nil)
+        if closesAfterAnswer { return context.close(mode: isRefusedEarly ? .output : .all, promise: nil) }
+        turns.callAnswered()
+        resumeHeld()
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        context.write(data, promise: promise)
+        if case .end = unwrapOutboundIn(data) {
+            turns.routerAnswered()
+            // The answer's bytes are flushed after this; what was held must not overtake them.
+            if !held.isEmpty {
+                context.flush()
+                resumeHeld()
+            }
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { resumeWriter() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func resumeWriter() {
+        writableWaiter?.resume()
+        writableWaiter = nil
+    }
+
+    private func resumeHeld() {
+        guard let context else { return }
+        var hasForwarded = false
+        while let part = held.first, take(part, context) {
+            held.removeFirst()
+            if case .body(let bytes) = part { heldBytes -= bytes.readableBytes }
+            hasForwarded = true
+        }
+        if hasForwarded { context.fireChannelReadComplete() }
+        if isReadWanted, heldBytes <= Self.mostHeldBytes, held.count <= 64 {
+            isReadWanted = false
+            context.read()
+        }
+    }
+
+    // MARK: Clients that leave
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // A client that closes its sending half counts as gone: no HTTP client does so and then reads an answer.
+        if case ChannelEvent.inputClosed = event { left() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    private func left() {
+        answering?.cancel()
+        resumeWriter()
+    }
+}
+
+/// Runs tasks on an event loop: what a connection's call awaits comes back to the connection's own thread.
+final class LoopExecutor: TaskExecutor {
+    private let loop: any EventLoop
+
+    init(_ loop: any EventLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}
