@@ -226,7 +226,8 @@ import Testing
                     let rows = try await stage.pool.query(
                         "SELECT l.cost, i.status FROM ai_ledger l JOIN ai_interceptions i ON i.id = l.interception_id ORDER BY l.settled_at"
                     )
-                    return try rows.count == 2 && rows[1]["cost", as: Int64.self] == 0 && rows[1]["status", as: String.self] == "failed"
+                    guard rows.count == 2 else { return false }
+                    return try rows[1]["cost", as: Int64.self] == 0 && rows[1]["status", as: String.self] == "failed"
                 }
                 #expect(try await stage.count("ai_holds") == 0)
                 let budget = try await gateway.budgets.show(stage.user, user: stage.user.user)
