@@ -178,7 +178,7 @@ extension Gateway {
         let edit = facts.api == .chatCompletions ? BodyEdit.includeUsage(facts.summary, in: facts.call.body) : nil
         let body = edit?.apply(to: facts.call.body) ?? facts.call.body
         // The flush runs while the model thinks.
-        async let flushed: Void = flush.wait()
+        flush.post()
         let response: HTTPClientResponse
         do {
             response = try await configuration.transport.send(request(facts.call, facts.provider, body: body))
@@ -186,7 +186,7 @@ extension Gateway {
             let failure = error as? AppError
             record.end(failure.map { .upstreamFailed($0) } ?? .clientLeft)
             // The error is an answer too.
-            try? await flushed
+            try? await flush.wait(for: facts.grant.entry, of: calls)
             throw failure ?? AppError(.unavailable, "The call was cancelled.")
         }
         record.head(status: response.status, contentType: response.header("content-type") ?? "")
@@ -204,11 +204,11 @@ extension Gateway {
         } catch {
             let failure = error as? AppError
             record.end(failure.map { .upstreamFailed($0) } ?? .clientLeft)
-            try? await flushed
+            try? await flush.wait(for: facts.grant.entry, of: calls)
             throw failure ?? AppError(.unavailable, "The call was cancelled.")
         }
         do {
-            try await flushed
+            try await flush.wait(for: facts.grant.entry, of: calls)
             // What was put on record may be gone, if the database crashed in between.
             if calls.losses != facts.grant.generation {
                 throw AppError(

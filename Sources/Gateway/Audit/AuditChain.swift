@@ -12,6 +12,8 @@ final class AuditChain: Sendable {
     struct Draft {
         var insert: Query
         fileprivate var head: ChainHead
+        /// The number of the last of them.
+        var last: Int64 { head.n }
     }
 
     let id: UUID

@@ -58,6 +58,11 @@ final class FlushLoop: Sendable {
         }
     }
 
+    /// Returns at once when this entry is known to be on disk.
+    func wait(for entry: Int64, of chain: AuditChain) async throws {
+        if flushed.withLockedValue({ $0[chain.id] ?? 0 }) < entry { try await wait() }
+    }
+
     /// Begins a flush that nobody waits for.
     func post() { batcher.withLockedValue { $0 }?.post([()]) }
 

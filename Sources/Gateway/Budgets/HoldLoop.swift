@@ -18,6 +18,8 @@ final class HoldLoop: Sendable {
         var budgets: [Int64]
         var threadParent: UUID?
         var threadRoot: UUID?
+        /// The number of its entry in the chain, or of a later one: the answer is released when it is on disk.
+        var entry: Int64 = 0
         /// `AuditChain.losses` at the time.
         var generation: Int
     }

@@ -149,7 +149,10 @@ struct HoldTransaction {
             throw AppError(.unavailable, "The budget was changed at this very moment. Try again.", retry: .now, cause: error)
         }
         let outcomes = zip(grants, refusals).map { grant, refusal -> Outcome in
-            if let grant { return .success(grant) }
+            if var grant {
+                grant.entry = draft.last
+                return .success(grant)
+            }
             return .failure(refusal ?? AppError(.internal, "The call was neither held nor refused."))
         }
         return (draft, outcomes)

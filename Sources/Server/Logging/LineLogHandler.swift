@@ -39,15 +39,15 @@ package struct LineLogHandler: LogHandler {
     }
 
     package func log(event: LogEvent) {
-        var all = metadata
-        if let provider = metadataProvider { all.merge(provider.get()) { _, new in new } }
-        if let own = event.metadata { all.merge(own) { _, new in new } }
+        let sources = [metadata, metadataProvider?.get() ?? [:], event.metadata ?? [:]].filter { !$0.isEmpty }
+        var all = sources.first ?? [:]
+        for source in sources.dropFirst() { all.merge(source) { _, new in new } }
         if let error = event.error { all["error"] = "\(error)" }
         Self.write(line(event.level, event.message.description, all, at: Date()))
     }
 
     func line(_ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata, at date: Date) -> String {
-        let time = date.formatted(Self.time)
+        let time = LogTime.text(date)
         let fields = metadata.sorted { $0.key < $1.key }
         switch format {
         case .text:
@@ -63,8 +63,6 @@ package struct LineLogHandler: LogHandler {
             return "{" + parts.joined(separator: ",") + "}\n"
         }
     }
-
-    private static let time = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
 
     /// Control characters would let whoever chose the text write log lines of their own.
     private static func printable(_ text: String) -> String {
