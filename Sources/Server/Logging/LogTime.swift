@@ -8,7 +8,8 @@ enum LogTime {
 
     /// `2026-11-21T16:27:12.842Z`
     static func text(_ date: Date) -> String {
-        let milliseconds = Int((date.timeIntervalSince1970 * 1000).rounded(.down))
+        // By way of microseconds: a whole number of milliseconds is a little less in binary.
+        let milliseconds = Int((date.timeIntervalSince1970 * 1_000_000).rounded()) / 1000
         let (second, rest) = (milliseconds / 1000, milliseconds % 1000)
         let start = cache.withLockedValue { cache in
             if cache.second != second {
