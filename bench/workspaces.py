@@ -165,7 +165,7 @@ def wait_until(slipway, query, seconds=60):
     while slipway.sql(query) != "t":
         if time.time() > deadline:
             raise SystemExit(f"bench: this never came true: {query}")
-        time.sleep(0.1)
+        time.sleep(0.5)
 
 
 def snapshot(slipway):

@@ -19,6 +19,12 @@ static inline void ccurl_on_body(CURL *easy, curl_write_callback callback, void 
     (curl_easy_setopt)(easy, CURLOPT_WRITEFUNCTION, callback);
     (curl_easy_setopt)(easy, CURLOPT_WRITEDATA, context);
 }
+static inline void ccurl_on_read(CURL *easy, curl_read_callback read, curl_seek_callback seek, void *context) {
+    (curl_easy_setopt)(easy, CURLOPT_READFUNCTION, read);
+    (curl_easy_setopt)(easy, CURLOPT_READDATA, context);
+    (curl_easy_setopt)(easy, CURLOPT_SEEKFUNCTION, seek);
+    (curl_easy_setopt)(easy, CURLOPT_SEEKDATA, context);
+}
 static inline void ccurl_on_header(CURL *easy, curl_write_callback callback, void *context) {
     (curl_easy_setopt)(easy, CURLOPT_HEADERFUNCTION, callback);
     (curl_easy_setopt)(easy, CURLOPT_HEADERDATA, context);

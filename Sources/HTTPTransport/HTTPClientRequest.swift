@@ -1,7 +1,7 @@
 import Core
 import NIOCore
 
-/// One request to another server. The body is held bytes, so that a request can be sent again.
+/// One request to another server. The body is held bytes or a file, so that a request can be sent again.
 package struct HTTPClientRequest: Sendable {
     package var method: String
     /// `http://` or `https://`, without user or password in it.
@@ -10,6 +10,8 @@ package struct HTTPClientRequest: Sendable {
     /// nothing is added but `host` and what belongs to framing.
     package var headers: [(name: String, value: String)]
     package var body: ByteBuffer?
+    /// Sent instead of `body`; its size is not bounded here.
+    package var file: UploadFile?
     package var timeouts: Timeouts
     /// Connects to this socket instead of to the URL's host.
     package var unixSocket: String?
@@ -21,7 +23,7 @@ package struct HTTPClientRequest: Sendable {
     package struct Timeouts: Sendable {
         /// Name resolution, connection and TLS handshake.
         package var connect: Duration
-        /// From the start until the answer's head is there.
+        /// From the start, or from the last piece of a file that was sent, until the answer's head is there.
         package var firstByte: Duration
         /// Between two pieces of the body. A reader that is slow itself does not run into it.
         package var idle: Duration
@@ -39,17 +41,19 @@ package struct HTTPClientRequest: Sendable {
         }
     }
 
-    /// The largest request body that is sent.
+    /// The largest request body that is sent from memory.
     package static let maxBodyBytes = 32 << 20
 
     package init(
         method: String = "GET", url: String, headers: [(name: String, value: String)] = [], body: ByteBuffer? = nil,
-        timeouts: Timeouts = Timeouts(), unixSocket: String? = nil, allowPrivateAddresses: Bool = false, caFile: String? = nil
+        file: UploadFile? = nil, timeouts: Timeouts = Timeouts(), unixSocket: String? = nil, allowPrivateAddresses: Bool = false,
+        caFile: String? = nil
     ) {
         self.method = method
         self.url = url
         self.headers = headers
         self.body = body
+        self.file = file
         self.timeouts = timeouts
         self.unixSocket = unixSocket
         self.allowPrivateAddresses = allowPrivateAddresses

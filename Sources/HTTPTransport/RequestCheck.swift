@@ -28,6 +28,9 @@ extension HTTPClientRequest {
                 throw AppError(.badRequest, "the value of header \(name) contains a control character", field: "headers")
             }
         }
+        if body != nil, file != nil {
+            throw AppError(.badRequest, "a request has one body: held bytes or a file", field: "body")
+        }
         if let size = body?.readableBytes, size > Self.maxBodyBytes {
             throw AppError(.tooLarge, "the request body has \(size) bytes; at most \(Self.maxBodyBytes) are sent", field: "body")
         }

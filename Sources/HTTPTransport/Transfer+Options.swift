@@ -25,7 +25,27 @@ extension Transfer {
         setDestination(easy)
     }
 
+    private func setFile(_ easy: UnsafeMutableRawPointer, _ file: UploadFile) {
+        ccurl_set_long(easy, CURLOPT_POST, 1)
+        if request.method != "POST" { ccurl_set_string(easy, CURLOPT_CUSTOMREQUEST, request.method) }
+        ccurl_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(file.size))
+        ccurl_set_long(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256 << 10)
+        ccurl_on_read(
+            easy,
+            { buffer, size, count, context in
+                let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+                return transfer.send(into: buffer!, upTo: size * count) ?? Int(CURL_READFUNC_ABORT)
+            },
+            // A kept connection that turns out to be closed has the request sent again on another.
+            { context, offset, origin in
+                guard origin == SEEK_SET else { return CURL_SEEKFUNC_FAIL }
+                Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue().bytesSent = Int(offset)
+                return CURL_SEEKFUNC_OK
+            }, Unmanaged.passUnretained(self).toOpaque())
+    }
+
     private func setMethodAndBody(_ easy: UnsafeMutableRawPointer) {
+        if let file = request.file { return setFile(easy, file) }
         let hasBody = request.body.map { $0.readableBytes > 0 } ?? false
         switch request.method {
         case "HEAD" where !hasBody:

@@ -16,6 +16,8 @@ package final class Transfer: @unchecked Sendable {
     let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     var head = ResponseHead()
     var bytesRead = 0
+    /// Of the request's file.
+    var bytesSent = 0
     var isPaused = false
     var isDirty = false
     /// What a callback refused, in place of curl's "aborted by callback".
@@ -65,6 +67,19 @@ package final class Transfer: @unchecked Sendable {
         bytesRead += bytes.count
         clock.progress(at: driver.now)
         return true
+    }
+
+    /// The next piece of the request's file; nil aborts.
+    func send(into buffer: UnsafeMutableRawPointer, upTo count: Int) -> Int? {
+        guard let file = request.file, let got = file.read(at: bytesSent, into: buffer, upTo: min(count, file.size - bytesSent)),
+            got > 0 || bytesSent == file.size
+        else {
+            refusal = AppError(.badRequest, "the file cannot be read to its end any more; it was changed meanwhile", field: "body")
+            return nil
+        }
+        bytesSent += got
+        clock.sent(at: driver.now)
+        return got
     }
 
     /// Whether this address may be connected to.

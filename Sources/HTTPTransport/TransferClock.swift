@@ -24,6 +24,9 @@ struct TransferClock {
         next = now + timeouts.idle
     }
 
+    /// A piece of the request has left. An answer may come before its end.
+    mutating func sent(at now: Instant) { if !hasHead { next = now + timeouts.firstByte } }
+
     /// The reader is slow: waiting for it is not the other side's fault.
     mutating func pause() { next = nil }
 

@@ -6,15 +6,19 @@ import Postgres
 /// Bundles and diffs in the database, in chunks, so that they outlive the workspace.
 package struct TaskFiles: Sendable {
     package static let chunkBytes = 1 << 20
-    package static let largest = 256 << 20
 
     private let pool: PostgresPool
+    private let largest: Int
 
-    package init(_ pool: PostgresPool) { self.pool = pool }
+    /// - Parameter largest: bytes of the largest file that is stored.
+    package init(_ pool: PostgresPool, largest: Int = 1 << 30) {
+        self.pool = pool
+        self.largest = largest
+    }
 
     /// Stores a file for its owner. Either the whole file is there afterwards, or nothing of it.
     ///
-    /// - Throws: `tooLarge` beyond 256 MiB.
+    /// - Throws: `tooLarge`.
     package func save(
         organization: OrganizationID, owner: UserID, contentType: String, chunks: some AsyncSequence<Data, any Error>
     ) async throws -> UUID {
@@ -25,7 +29,7 @@ package struct TaskFiles: Sendable {
             VALUES (\(id), \(organization), \(owner), \(contentType))
             """)
         do {
-            var writer = Writer(pool: pool, file: id)
+            var writer = Writer(pool: pool, file: id, largest: largest)
             for try await chunk in chunks { try await writer.add(chunk) }
             try await writer.finish()
         } catch {
@@ -67,6 +71,7 @@ package struct TaskFiles: Sendable {
     private struct Writer {
         let pool: PostgresPool
         let file: UUID
+        let largest: Int
         var pending = Data()
         var next: Int32 = 0
         var size = 0
@@ -74,8 +79,11 @@ package struct TaskFiles: Sendable {
 
         mutating func add(_ data: Data) async throws {
             size += data.count
-            guard size <= TaskFiles.largest else {
-                throw AppError(.tooLarge, "The file is larger than \(TaskFiles.largest >> 20) MiB.", field: "file")
+            guard size <= largest else {
+                throw AppError(
+                    .tooLarge,
+                    "The result is larger than the \(largest >> 20) MiB that this server stores; its operator can raise --max-upload.",
+                    field: "file")
             }
             digest.update(data: data)
             pending += data

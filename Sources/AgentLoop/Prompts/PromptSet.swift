@@ -28,6 +28,8 @@ package struct PromptSet: Sendable {
     private let system: String
     /// In the fixed order of `ToolName`, so that provider caches hold.
     package let tools: [Tool]
+    /// The tools as a conversation sends them.
+    package let schemas: [ToolSchema]
     /// SHA-256 over all texts, in hex: stored with each step.
     package let hash: String
 
@@ -59,6 +61,9 @@ package struct PromptSet: Sendable {
             guard let text = files[name] else { throw AppError(.badRequest, "prompts/\(name) is missing.", field: "prompts") }
             return try Self.tool(tool, text, file: name)
         }
+        schemas = try tools.map {
+            try ToolSchema(name: $0.name, description: $0.description, inputSchema: $0.inputSchema.canonicalText)
+        }
         var digest = SHA256()
         for (name, text) in files.sorted(by: { $0.key < $1.key }) {
             digest.update(data: Data("\(name)\u{0}\(text.utf8.count)\u{0}\(text)".utf8))
@@ -72,13 +77,6 @@ package struct PromptSet: Sendable {
             .replacingOccurrences(of: "{{directory}}", with: situation.directory)
             .replacingOccurrences(of: "{{branch}}", with: situation.branch)
             .replacingOccurrences(of: "{{base}}", with: situation.base)
-    }
-
-    /// The tools as a conversation sends them.
-    package var schemas: [ToolSchema] {
-        get throws {
-            try tools.map { try ToolSchema(name: $0.name, description: $0.description, inputSchema: $0.inputSchema.canonicalText) }
-        }
     }
 
     private static func tool(_ name: ToolName, _ text: String, file: String) throws -> Tool {

@@ -51,7 +51,7 @@ extension StepStore {
                 """)
         }
         if let starting = commit.starting { changes.append(Self.start(lease, starting.number, sandbox: starting.sandbox)) }
-        try await self.commit(lease, Self.events(of: commit), changes)
+        try await self.commit(lease, Self.events(of: commit), changes, isDurable: commit.starting != nil)
     }
 
     /// PostgreSQL's text holds everything but NUL, which no JSON text contains unescaped.

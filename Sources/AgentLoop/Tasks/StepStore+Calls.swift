@@ -58,7 +58,7 @@ extension StepStore {
             events += following.events
             changes += following.changes
         }
-        try await self.commit(lease, events, changes)
+        try await self.commit(lease, events, changes, isDurable: commit.starting != nil)
     }
 
     func dismiss(_ lease: Lease, _ calls: [(number: Int, tool: String)], _ text: String) async throws {

@@ -53,7 +53,7 @@ extension StepStore {
 
     /// Commits the step and its interception id, and takes in the messages that wait.
     func begin(_ lease: Lease, _ beginning: StepBeginning) async throws {
-        try await commit(lease, beginning.events, beginning.changes)
+        try await commit(lease, beginning.events, beginning.changes, isDurable: false)
     }
 
     func commitPruning(_ lease: Lease, below position: Int, gained: Int) async throws {

@@ -7,9 +7,14 @@ package struct StepStore: Sendable {
 
     package init(_ pool: PostgresPool) { self.pool = pool }
 
+    /// - Parameter isDurable: false returns before the disk has it. Allowed where nothing depends on it yet: a database that crashes
+    ///   takes back the newest commits in their order, and whoever goes on comes to the same, by the recorded answer of the step's
+    ///   interception and by the agent's journal. What lets an effect begin, and what ends a turn, waits for the disk and
+    ///   with it for all that came before; so does the gateway before it hands out an answer.
     /// - Throws: `LeaseLost`. Any other error leaves open whether it was committed: read the rows again.
-    func commit(_ lease: Lease, _ events: [NewEvent], _ changes: [Query]) async throws {
-        let statements = try Self.statements(lease, events) + changes
+    func commit(_ lease: Lease, _ events: [NewEvent], _ changes: [Query], isDurable: Bool = true) async throws {
+        let soon: [Query] = isDurable ? [] : ["SELECT set_config('synchronous_commit', 'off', true)"]
+        let statements = try soon + Self.statements(lease, events) + changes
         try await Self.translated(lease) { _ = try await pool.withConnection { try await $0.pipeline(statements) } }
     }
 

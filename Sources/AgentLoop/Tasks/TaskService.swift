@@ -232,6 +232,20 @@ package struct TaskService: Sendable {
         return data
     }
 
+    package func size(of file: UUID) async throws -> Int {
+        guard let size = try await files.size(of: file) else { throw AppError(.notFound, "The file is no longer there.") }
+        return size
+    }
+
+    /// Hands a result out in pieces of at most a MiB.
+    package func read(_ file: UUID, _ take: (Data) async throws -> Void) async throws {
+        var number = 0
+        while let chunk = try await files.chunk(number, of: file) {
+            try await take(chunk)
+            number += 1
+        }
+    }
+
     private func results(_ principal: Principal, _ id: TaskID) async throws -> (bundle: UUID?, diff: UUID?) {
         guard let results = try await store.results(principal, id) else { throw AppError(.notFound, "There is no task \(id).") }
         return results

@@ -67,7 +67,7 @@ extension StepPerformer {
         let situation = PromptSet.Situation(
             directory: repository?.directory ?? "", branch: TaskName.branch(snapshot.name), base: base)
         let conversation = Conversation(
-            model: snapshot.model, system: environment.prompts.system(for: situation), tools: try environment.prompts.schemas,
+            model: snapshot.model, system: environment.prompts.system(for: situation), tools: environment.prompts.schemas,
             messages: snapshot.transcript.messages, maxOutputTokens: environment.settings.maxOutputTokens,
             sessionID: task.description)
         let remaining = machine.position.limits.cost.map { $0 - machine.position.cost }

@@ -25,13 +25,15 @@ package struct Tunnel: Sendable {
     private let multiplexer: Multiplexer
 
     /// Puts HTTP/2 on a connection; must run on its event loop, when the hello is over.
-    init(on channel: any Channel, mode: Mode) throws {
+    init(on channel: any Channel, mode: Mode, keepAlive: KeepAlive = KeepAlive()) throws {
         self.channel = channel
         self.multiplexer = try channel.pipeline.syncOperations.configureAsyncHTTP2Pipeline(
             mode: mode == .client ? .client : .server, configuration: .tunnel(mode)
         ) { stream in
             stream.eventLoop.makeCompletedFuture { try TunnelStream(stream) }
         }
+        // First, where the bytes are; what it writes goes through HTTP/2 from the other end.
+        try channel.pipeline.syncOperations.addHandler(KeepAliveHandler(keepAlive), position: .first)
     }
 
     package var inbound: NIOHTTP2AsyncSequence<TunnelStream> { multiplexer.inbound }

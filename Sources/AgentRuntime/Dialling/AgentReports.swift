@@ -8,6 +8,8 @@ struct AgentReports: Sendable {
 
     /// Until the connection ends.
     func deliver(over tunnel: Tunnel) async {
+        // Its end is noticed at once, not at the next line.
+        tunnel.channel.closeFuture.whenComplete { _ in log.added.ring() }
         while tunnel.channel.isActive, !Task.isCancelled {
             let generation = log.added.generation
             guard let batch = log.take() else {

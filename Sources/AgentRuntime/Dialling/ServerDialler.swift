@@ -9,7 +9,12 @@ final class ServerDialler: Sendable {
     private let identity: AgentIdentity
     private let group: any EventLoopGroup
     private let log: AgentLog
-    private let served = NIOLockedValueBox<Set<String>>([])
+    private let served = NIOLockedValueBox<Set<Kept>>([])
+
+    private struct Kept: Hashable {
+        var name: String
+        var role: Hello.Role
+    }
 
     init(directory: SocketDirectory, routes: AgentRoutes, identity: AgentIdentity, group: any EventLoopGroup, log: AgentLog) {
         (self.directory, self.routes, self.identity, self.group, self.log) = (directory, routes, identity, group, log)
@@ -21,13 +26,15 @@ final class ServerDialler: Sendable {
         await withDiscardingTaskGroup { tasks in
             while !Task.isCancelled {
                 let generation = directory.changed.generation
-                for name in directory.names() where served.withLockedValue({ $0.insert(name).inserted }) {
-                    tasks.addTask {
-                        await withDiscardingTaskGroup { roles in
-                            roles.addTask { await self.keep(name, .serve) }
-                            roles.addTask { await self.keep(name, .call) }
+                // Each role by itself: a name that goes and comes again may have been missed by one of them alone.
+                for name in directory.names() {
+                    for role in [Hello.Role.serve, .call] {
+                        let kept = Kept(name: name, role: role)
+                        guard served.withLockedValue({ $0.insert(kept).inserted }) else { continue }
+                        tasks.addTask {
+                            await self.keep(name, role)
+                            self.served.withLockedValue { _ = $0.remove(kept) }
                         }
-                        self.served.withLockedValue { _ = $0.remove(name) }
                     }
                 }
                 await directory.changed.wait(after: generation, until: .now() + .seconds(1))

@@ -83,7 +83,10 @@ struct AgentRoutes: Sendable {
         switch (method, path.count) {
         case ("GET", 0): try reply(stream, 200, json: processes.list(limit: Int(query.integer("limit", 1...1000, default: 100))))
         case ("POST", 0):
-            let (status, isNew) = try await processes.start(body(ProcessStart.self, stream))
+            let start = try await body(ProcessStart.self, stream)
+            let (status, isNew) = try await processes.start(start)
+            // Who waits for the end of a short command has it with the first answer.
+            if query.has("wait") { return try await output(stream, start.id, query) }
             try reply(stream, isNew ? 201 : 200, json: status)
         case ("GET", 1): try await output(stream, path[0], query)
         case ("POST", 2) where path[1] == "signal":

@@ -41,7 +41,8 @@ extension Startup {
             pool, replica: replica, gateway: gateway, workspaces: workspaces, metrics: metrics, notifications)
         return Services(
             configuration: configuration, readiness: readiness, goingAway: goingAway, metrics: metrics, users: users,
-            tokens: TokenService(pool: pool), files: FileStore(pool: pool), authenticator: authenticator, gateway: gateway,
+            tokens: TokenService(pool: pool), files: FileStore(pool: pool, largest: configuration.maxUpload.bytes),
+            authenticator: authenticator, gateway: gateway,
             tasks: tasks,
             interceptions: InterceptionDesk(gateway: gateway, users: users), audit: AuditDesk(gateway: gateway),
             workspaces: WorkspaceDesk(workspaces: workspaces), logger: logger)
@@ -122,7 +123,7 @@ extension Startup {
         let bus = TaskBus(pool: pool, listener: notifications, logger: logger)
         lifecycle.run(.reconcilers) { await bus.run() }
         let previews = PreviewHub()
-        let files = TaskFiles(pool)
+        let files = TaskFiles(pool, largest: configuration.maxUpload.bytes)
         let ledger = LedgerLookup(pool: pool)
         let environment = LoopEnvironment(
             store: StepStore(pool), files: files, model: GatewayModelClient(gateway: gateway, ledger: ledger), ledger: ledger,

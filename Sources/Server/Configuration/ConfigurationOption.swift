@@ -121,6 +121,12 @@ struct ConfigurationOption: Sendable {
             into.notifications = on
             return nil
         },
+        .init(name: "max-upload", placeholder: "SIZE", help: "The largest repository bundle that is taken (default 1GiB).") {
+            value, into in
+            guard let size = ByteCount(configured: value), size.bytes >= 1 << 20 else { return "a size such as 512MiB or 2GiB" }
+            into.maxUpload = size
+            return nil
+        },
         .init(name: "demo-model", help: "Registers a scripted model (no AI) to try things with.") { value, into in
             guard let on = Bool(configured: value) else { return "on or off" }
             into.demoModel = on

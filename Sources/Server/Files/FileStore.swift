@@ -6,12 +6,16 @@ import Postgres
 
 /// Uploaded files as chunks in the database; neither side ever holds a whole one in memory.
 package struct FileStore: Sendable {
-    package static let maxBytes = 512 << 20
     static let chunkBytes = 1 << 20
 
     let pool: PostgresPool
+    /// Bytes of the largest file that is taken.
+    let largest: Int
 
-    package init(pool: PostgresPool) { self.pool = pool }
+    package init(pool: PostgresPool, largest: Int) {
+        self.pool = pool
+        self.largest = largest
+    }
 
     package struct Record: Sendable {
         package var id: UUID
@@ -20,11 +24,22 @@ package struct FileStore: Sendable {
         package var contentType: String
     }
 
+    private var tooLarge: AppError {
+        AppError(
+            .tooLarge,
+            "The file is larger than the \(ByteCount(largest)) that this server takes; its operator can raise --max-upload.",
+            field: "body")
+    }
+
     /// Reads `body` to its end. A file that was cut off leaves nothing behind.
+    ///
+    /// - Parameter announced: how long it says it will be; one that is too long is refused before it is read.
     /// - Throws: `tooLarge`, and what the body throws.
     package func write(
-        _ principal: Principal, contentType: String, _ body: some AsyncSequence<ByteBuffer, any Error> & Sendable
+        _ principal: Principal, contentType: String, announced: Int? = nil,
+        _ body: some AsyncSequence<ByteBuffer, any Error> & Sendable
     ) async throws -> Record {
+        if let announced, announced > largest { throw tooLarge }
         let id = ID<Nouns.Session>().uuid
         try await pool.execute(
             """
@@ -38,9 +53,7 @@ package struct FileStore: Sendable {
             var chunk = Data()
             for try await part in body {
                 size += part.readableBytes
-                guard size <= Self.maxBytes else {
-                    throw AppError(.tooLarge, "The file is larger than \(Self.maxBytes >> 20) MiB.", field: "body")
-                }
+                guard size <= largest else { throw tooLarge }
                 chunk.append(contentsOf: part.readableBytesView)
                 while chunk.count >= Self.chunkBytes {
                     let full = Data(chunk.prefix(Self.chunkBytes))

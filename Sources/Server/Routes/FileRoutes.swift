@@ -16,7 +16,8 @@ struct FileRoutes: Sendable {
 
     @Sendable func upload(_ call: Call) async throws -> Response {
         let type = call.incoming.header(.contentType) ?? "application/octet-stream"
-        let file = try await files.write(call.principal, contentType: type, call.incoming.request.body)
+        let announced = call.incoming.header(.contentLength).flatMap { Int($0) }
+        let file = try await files.write(call.principal, contentType: type, announced: announced, call.incoming.request.body)
         let id = file.id.uuidString.lowercased()
         return try .json(UploadedFile(id: id, hash: file.hash.hex, size: Int64(file.size)), status: .created)
     }

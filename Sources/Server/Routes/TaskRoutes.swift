@@ -120,9 +120,13 @@ struct TaskRoutes: Sendable {
         guard let file = try await tasks.bundle(call.principal, task.id) else {
             throw AppError(.notFound, "The task '\(task.name)' has no commit: it is \(task.status.rawValue).")
         }
+        let size = try await tasks.size(of: file)
         return Response(
             status: .ok, headers: [.contentType: "application/octet-stream", .cacheControl: "no-store"],
-            body: .init(byteBuffer: ByteBuffer(data: try await tasks.content(of: file))))
+            body: ResponseBody(contentLength: size) { [tasks] writer in
+                try await tasks.read(file) { try await writer.write(ByteBuffer(bytes: $0)) }
+                try await writer.finish(nil)
+            })
     }
 
     // MARK: Steering

@@ -2,6 +2,7 @@ import AgentProtocol
 import Core
 import Foundation
 import NIOCore
+import NIOHPACK
 
 extension AgentConnection {
     package func status() async throws -> AgentStatus {
@@ -38,14 +39,20 @@ extension AgentConnection {
         return try await ask(request) { stream, head in
             stream.post(head)
         } _: { stream, head in
-            guard let cursor = head.first(name: Headers.cursor).flatMap({ Int64($0) }),
-                let truncated = head.first(name: Headers.truncated).flatMap({ Int64($0) }),
-                let status = head.first(name: Headers.status)
-            else { throw self.unreadable(request, TunnelError.badHello("headers are missing")) }
-            return ProcessOutput(
-                status: try WireJSON.decode(ProcessStatus.self, from: ByteBuffer(string: status)),
-                data: Data(try await stream.collect(upTo: 2 << 20).readableBytesView), cursor: cursor, truncatedBefore: truncated)
+            try await self.output(request, stream, head)
         }
+    }
+
+    private enum Began { case started, ended(ProcessOutput) }
+
+    private func output(_ request: Request, _ stream: TunnelStream, _ head: HPACKHeaders) async throws -> ProcessOutput {
+        guard let cursor = head.first(name: Headers.cursor).flatMap({ Int64($0) }),
+            let truncated = head.first(name: Headers.truncated).flatMap({ Int64($0) }),
+            let status = head.first(name: Headers.status)
+        else { throw self.unreadable(request, TunnelError.badHello("headers are missing")) }
+        return ProcessOutput(
+            status: try WireJSON.decode(ProcessStatus.self, from: ByteBuffer(string: status)),
+            data: Data(try await stream.collect(upTo: 2 << 20).readableBytesView), cursor: cursor, truncatedBefore: truncated)
     }
 
     /// Sends a signal (0 only looks whether there is anybody) to a command's group, or to all its jobs; with a call id at most once.
@@ -77,11 +84,24 @@ extension AgentConnection {
     ///
     /// - Returns: How it stands, and the last `limit` bytes of its output.
     package func run(_ process: ProcessStart, within patience: Duration, limit: Int = 1 << 20) async throws -> ProcessOutput {
-        let status = try await start(process)
-        if status.state.isRunning {
-            return try await output(process.id, from: .tail(Int64(limit)), limit: limit, wait: patience, until: .exit)
+        let query = [
+            "limit": "\(limit)", "wait": "\(patience.milliseconds)", "until": OutputWait.exit.rawValue, "tail": "\(limit)",
+        ]
+        let request = Request(
+            method: "POST", target: RequestTarget(["v1", "processes"], query: query), patience: patience + .seconds(30),
+            what: "running '\(process.command.first ?? "")'")
+        let began: Began = try await ask(request) { stream, head in
+            stream.post(head, body: try WireJSON.encode(process))
+        } _: { stream, head in
+            // An agent that was started by an earlier server answers without waiting.
+            guard head.first(name: Headers.status) != nil else {
+                _ = try await stream.collect(upTo: 1 << 20)
+                return .started
+            }
+            return .ended(try await self.output(request, stream, head))
         }
-        return try await output(process.id, from: .tail(Int64(limit)), limit: limit)
+        if case .ended(let output) = began { return output }
+        return try await output(process.id, from: .tail(Int64(limit)), limit: limit, wait: patience, until: .exit)
     }
 }
 

@@ -91,16 +91,27 @@ extension WorkspaceService {
         return try await create(principal, name: "\(base)-\(task.description.suffix(12))", task: task)
     }
 
-    /// Runs a line of bash in a running workspace. After the time it runs on, and the status says so.
+    /// Runs a line of bash in a workspace that runs or starts. After the time it runs on, and the status says so.
+    ///
+    /// - Parameter workspace: as it was read just now.
     package func exec(
-        _ principal: Principal, _ id: WorkspaceID, command: String, directory: String? = nil,
+        _ principal: Principal, _ workspace: Workspace, command: String, directory: String? = nil,
         within patience: Duration = .seconds(60)
     ) async throws -> ProcessOutput {
-        let agent = try await waitReady(principal, id)
+        let agent: AgentConnection
+        if workspace.status == .running, let present = sessions.present(workspace.id) {
+            agent = present
+        } else {
+            agent = try await waitReady(principal, workspace.id)
+        }
         let call = "exec:\(UUID().uuidString.lowercased())"
-        return try await agent.run(
-            ProcessStart(
-                id: call, fence: Fence(0, scope: "exec"), shell: command, directory: directory, sandbox: agent.sandbox),
-            within: patience)
+        let start = ProcessStart(
+            id: call, fence: Fence(0, scope: "exec"), shell: command, directory: directory, sandbox: agent.sandbox)
+        do {
+            return try await agent.run(start, within: patience)
+        } catch let error as AppError where error.code == .unavailable && error.retry == .now {
+            // The connection was lost. The same id for the same sandbox: what was begun is found, and not begun again.
+            return try await waitReady(principal, workspace.id).run(start, within: patience)
+        }
     }
 }

@@ -50,25 +50,38 @@ struct APIClient: Sendable {
 
     // MARK: Bytes
 
-    func download(_ path: String, limit: Int = 1 << 30) async throws -> Data {
-        Data(buffer: try await bytes("GET", path, timeout: .seconds(600), limit: limit))
+    /// Hands the answer's body out as it comes; of a large one no more is held than a piece.
+    func download(_ path: String, _ take: (Data) throws -> Void) async throws {
+        let response = try await answer("GET", path, timeout: .seconds(60))
+        for try await piece in response.body { try take(Data(buffer: piece)) }
     }
 
-    func upload<Answer: Decodable>(_ path: String, _ data: Data) async throws -> Answer {
-        try decode(
-            try await bytes(
-                "POST", path, body: ByteBuffer(data: data), contentType: "application/octet-stream", timeout: .seconds(600)))
+    /// Sends a file as it lies on the disk.
+    func upload<Answer: Decodable>(_ path: String, _ file: UploadFile) async throws -> Answer {
+        let response = try await answer(
+            "POST", path, file: file, contentType: "application/octet-stream", timeout: .seconds(60))
+        return try decode(try await response.body.collect(upTo: 1 << 20))
     }
 
     private func bytes(
         _ method: String, _ path: String, query: [(String, String?)] = [], body: ByteBuffer? = nil,
-        contentType: String = "application/json", timeout: Duration = .seconds(60), limit: Int = 64 << 20
+        timeout: Duration = .seconds(60)
     ) async throws -> ByteBuffer {
+        try await answer(method, path, query: query, body: body, timeout: timeout).body.collect(upTo: 64 << 20)
+    }
+
+    /// An answer that says yes.
+    ///
+    /// - Throws: `Failure` with the server's words.
+    private func answer(
+        _ method: String, _ path: String, query: [(String, String?)] = [], body: ByteBuffer? = nil, file: UploadFile? = nil,
+        contentType: String = "application/json", timeout: Duration
+    ) async throws -> HTTPClientResponse {
         var headers: [(name: String, value: String)] = [("accept", "application/json"), ("user-agent", "slipway/0.1.0")]
-        if body != nil { headers.append(("content-type", contentType)) }
+        if body != nil || file != nil { headers.append(("content-type", contentType)) }
         if let token { headers.append(("authorization", "Bearer \(token)")) }
         let request = HTTPClientRequest(
-            method: method, url: url + path + Self.text(of: query), headers: headers, body: body,
+            method: method, url: url + path + Self.text(of: query), headers: headers, body: body, file: file,
             timeouts: .init(firstByte: timeout, idle: .seconds(60)), allowPrivateAddresses: true)
         let response: HTTPClientResponse
         do {
@@ -78,12 +91,12 @@ struct APIClient: Sendable {
                 .unreachable, "No answer from \(url): \(error.message)",
                 hint: "Is the server running there? See 'slipway server --help'.")
         }
-        let answer = try await response.body.collect(upTo: limit)
         guard (200..<300).contains(response.status) else {
+            let text = try await response.body.collect(upTo: 1 << 20)
             throw Failure(
-                status: response.status, body: try? APICoding.decoder().decode(ErrorResponse.self, from: Data(buffer: answer)))
+                status: response.status, body: try? APICoding.decoder().decode(ErrorResponse.self, from: Data(buffer: text)))
         }
-        return answer
+        return response
     }
 
     private func encode(_ value: any Encodable) throws -> ByteBuffer { ByteBuffer(data: try APICoding.encoder().encode(value)) }

@@ -2,6 +2,7 @@ import API
 import ArgumentParser
 import Core
 import Foundation
+import HTTPTransport
 
 struct TaskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -35,9 +36,11 @@ struct TaskCommand: AsyncParsableCommand {
                 }
                 let text = connection.output == .text
                 if text { Terminal.progress("making a bundle of \(repository.path) …") }
-                let bundle = try repository.bundle()
-                if text { Terminal.progress("sending \(bundle.count / 1024 + 1) KiB …") }
-                let file: UploadedFile = try await client.upload(APIPaths.files, bundle)
+                let file: UploadedFile = try await repository.withBundle { bundle in
+                    let upload = try UploadFile(path: bundle.path)
+                    if text { Terminal.progress("sending \(upload.size / 1024 + 1) KiB …") }
+                    return try await client.upload(APIPaths.files, upload)
+                }
                 Terminal.clearProgress()
                 let task: AgentTask = try await client.post(
                     APIPaths.tasks,
@@ -207,7 +210,8 @@ struct TaskCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reporting {
-                let diff = try await connection.client().download(TaskCommand.path(task) + "/diff")
+                var diff = Data()
+                try await connection.client().download(TaskCommand.path(task) + "/diff") { diff += $0 }
                 guard Terminal.hasColours else { return FileHandle.standardOutput.write(diff) }
                 for line in String(decoding: diff, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false) {
                     print(Self.coloured(Terminal.plain(String(line))))
@@ -239,7 +243,13 @@ struct TaskCommand: AsyncParsableCommand {
                 guard value.repository.headCommit != nil else {
                     throw Failure(.failed, "Task \(value.name) has no commit (it is \(value.status)).", hint: value.message)
                 }
-                try repository.fetch(try await client.download(TaskCommand.path(task) + "/bundle"), branch: value.repository.branch)
+                try await GitRepository.withTemporaryFile { file in
+                    try Data().write(to: file)
+                    let handle = try FileHandle(forWritingTo: file)
+                    defer { try? handle.close() }
+                    try await client.download(TaskCommand.path(task) + "/bundle") { try handle.write(contentsOf: $0) }
+                    try repository.fetch(file, branch: value.repository.branch)
+                }
                 let change = value.repository
                 print(
                     "Branch \(change.branch): \(change.changedFiles) files, +\(change.additions) −\(change.deletions). "

@@ -30,22 +30,25 @@ struct GitRepository {
         isDirty = try !Self.git(["status", "--porcelain"], in: path).text.isEmpty
     }
 
-    /// All branches and HEAD as one file.
-    func bundle() throws -> Data {
+    /// Lends all branches and HEAD as one file.
+    func withBundle<Value>(_ body: (URL) async throws -> Value) async throws -> Value {
+        try await Self.withTemporaryFile { file in
+            let made = try Self.git(["bundle", "create", "--quiet", file.path, "HEAD", "--branches"], in: path)
+            guard made.status == 0 else { throw Failure(.failed, "git could not make a bundle of \(path): \(made.errors)") }
+            return try await body(file)
+        }
+    }
+
+    static func withTemporaryFile<Value>(_ body: (URL) async throws -> Value) async throws -> Value {
         let file = FileManager.default.temporaryDirectory.appending(path: "slipway-\(UUID().uuidString).bundle")
         defer { try? FileManager.default.removeItem(at: file) }
-        let made = try Self.git(["bundle", "create", "--quiet", file.path, "HEAD", "--branches"], in: path)
-        guard made.status == 0 else { throw Failure(.failed, "git could not make a bundle of \(path): \(made.errors)") }
-        return try Data(contentsOf: file)
+        return try await body(file)
     }
 
     /// Takes `branch` out of a bundle into a local branch of the same name.
     ///
     /// - Throws: `Failure` when the branch exists here with commits the bundle does not have.
-    func fetch(_ bundle: Data, branch: String) throws {
-        let file = FileManager.default.temporaryDirectory.appending(path: "slipway-\(UUID().uuidString).bundle")
-        try bundle.write(to: file)
-        defer { try? FileManager.default.removeItem(at: file) }
+    func fetch(_ file: URL, branch: String) throws {
         let fetched = try Self.git(["fetch", "--quiet", file.path, "refs/heads/\(branch):refs/heads/\(branch)"], in: path)
         guard fetched.status == 0 else {
             var hint: String?

@@ -94,7 +94,7 @@ import Testing
             base: String(repeating: "m", count: 60) + " (0123456789ab)")
         for api in [ModelProtocol.messages, .chatCompletions] {
             let body = Conversation(
-                model: "m", system: prompts.system(for: situation), tools: try prompts.schemas, messages: [.user("x")],
+                model: "m", system: prompts.system(for: situation), tools: prompts.schemas, messages: [.user("x")],
                 maxOutputTokens: 16_000
             ).encode(as: api, stream: true)
             #expect(body.readableBytes <= 12_000, "\(api)")

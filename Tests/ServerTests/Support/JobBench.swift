@@ -64,6 +64,8 @@ final class JobBench: Sendable {
         var status: Int32
         var output: String
         var errors: String
+        /// The most memory it was seen to have.
+        var peakKiB: Int
     }
 
     /// The client program, as a user runs it.
@@ -170,8 +172,14 @@ final class JobBench: Sendable {
         process.standardOutput = FileHandle(forWritingAtPath: base + ".out")
         process.standardError = FileHandle(forWritingAtPath: base + ".err")
         try process.run()
+        var peak = 0
+        // Looks often; what it reads is the highest so far, so nothing but the last moments can be missed.
+        while process.isRunning {
+            peak = max(peak, ServerProcess.peakKiB(of: process.processIdentifier) ?? 0)
+            usleep(2000)
+        }
         process.waitUntilExit()
         func text(_ suffix: String) -> String { (try? String(contentsOfFile: "\(base).\(suffix)", encoding: .utf8)) ?? "" }
-        return Outcome(status: process.terminationStatus, output: text("out"), errors: text("err"))
+        return Outcome(status: process.terminationStatus, output: text("out"), errors: text("err"), peakKiB: peak)
     }
 }

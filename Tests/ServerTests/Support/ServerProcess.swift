@@ -113,4 +113,12 @@ final class ServerProcess: Sendable {
             line.range(of: "set-up code ").map { String(line[$0.upperBound...]) }
         }.last
     }
+
+    /// The most memory that a process has had so far.
+    static func peakKiB(of pid: pid_t) -> Int? {
+        guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8),
+            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") })
+        else { return nil }
+        return line.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.first
+    }
 }

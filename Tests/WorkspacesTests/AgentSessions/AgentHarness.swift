@@ -75,11 +75,11 @@ final class AgentHarness: Sendable {
 
     /// A server process's side: listener and sessions, closed afterwards.
     func withServer<Value>(
-        name: String = "server", logger: Logger = .test, _ body: (Server) async throws -> Value
+        name: String = "server", folder: String? = nil, logger: Logger = .test, _ body: (Server) async throws -> Value
     ) async throws -> Value {
         let (token, workspace) = (token, workspace)
         let sessions = AgentSessions(logger: logger)
-        let listener = AgentListener(socketPath: "\(sockets)/\(name).sock", sessions: sessions, logger: logger) {
+        let listener = AgentListener(socketPath: "\(folder ?? sockets)/\(name).sock", sessions: sessions, logger: logger) {
             $0.reveal() == token ? workspace : nil
         }
         try await listener.start()

@@ -18,6 +18,10 @@ struct RealWorkspaceTests {
         let work: Task<Void, Never>
         var service: WorkspaceService { stack.service }
 
+        func exec(_ principal: Principal, _ id: WorkspaceID, command: String) async throws -> ProcessOutput {
+            try await service.exec(principal, try await service.get(principal, id), command: command)
+        }
+
         static func start(_ pool: PostgresPool, base: String, number: Int) async throws -> Server {
             let provisioner = try await LocalProvisioner(base: base)
             let stack = WorkspaceStack(
@@ -73,7 +77,7 @@ struct RealWorkspaceTests {
                 _ = try await server.service.waitReady(principal, made.id)
                 times.append(clock.now - began)
                 if number == 0 {
-                    let output = try await server.service.exec(principal, made.id, command: "echo from $PWD; id -u; exit 3")
+                    let output = try await server.exec(principal, made.id, command: "echo from $PWD; id -u; exit 3")
                     try await eventually("the agent is connected") {
                         try await server.service.get(principal, made.id).agent == .connected
                     }
@@ -91,7 +95,7 @@ struct RealWorkspaceTests {
     @Test func `files outlive a stop and nothing outlives a deletion`() async throws {
         try await withServer { server, principal, _, base in
             let id = try await server.service.create(principal, name: "one").id
-            _ = try await server.service.exec(principal, id, command: "echo kept > note")
+            _ = try await server.exec(principal, id, command: "echo kept > note")
             _ = try await server.service.stop(principal, id)
             #expect(try await server.service.settled(principal, id, within: .seconds(20)).status == .stopped)
             let error = await #expect(throws: AppError.self) {
@@ -99,7 +103,7 @@ struct RealWorkspaceTests {
             }
             #expect(error?.message == "Workspace 'one' is stopped.")
             _ = try await server.service.start(principal, id)
-            #expect(text(try await server.service.exec(principal, id, command: "cat note")) == "kept\n")
+            #expect(text(try await server.exec(principal, id, command: "cat note")) == "kept\n")
             _ = try await server.service.delete(principal, id)
             #expect(try await server.service.settled(principal, id, within: .seconds(20)).status == .deleted)
             #expect(!FileManager.default.fileExists(atPath: base + "/ws/1"))
@@ -131,7 +135,7 @@ struct RealWorkspaceTests {
             let task = TaskID()
             let first = try await server.service.open(task: task, name: "Fix the bug!", principal: principal)
             #expect(first.workspace.name == "fix-the-bug")
-            _ = try await server.service.exec(principal, first.workspace.id, command: "echo kept > note")
+            _ = try await server.exec(principal, first.workspace.id, command: "echo kept > note")
             kill(try #require(first.workspace.sandbox).childPID, SIGKILL)
             try await eventually("the sandbox's end is noticed") {
                 try await server.service.get(principal, first.workspace.id).status != .running
@@ -142,7 +146,7 @@ struct RealWorkspaceTests {
             let second = try await server.service.open(task: task, name: "Fix the bug!", principal: principal)
             #expect(second.workspace.id == first.workspace.id)
             #expect(second.agent.sandbox != first.agent.sandbox)
-            #expect(text(try await server.service.exec(principal, first.workspace.id, command: "cat note")) == "kept\n")
+            #expect(text(try await server.exec(principal, first.workspace.id, command: "cat note")) == "kept\n")
         }
     }
 }
