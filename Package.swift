@@ -122,7 +122,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "slipway-server", dependencies: ["Server", "DemoModel", "Provisioning", argumentParser, log],
+            name: "slipway-server", dependencies: ["CShims", "Server", "DemoModel", "Provisioning", argumentParser, log],
             swiftSettings: settings),
         .executableTarget(
             name: "slipway-agent",

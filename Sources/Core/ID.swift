@@ -10,7 +10,10 @@ package struct ID<Noun>: Hashable, Sendable, Codable, LosslessStringConvertible 
     package init(_ uuid: UUID) { self.uuid = uuid }
 
     package init() {
-        var bytes = UUID().uuid
+        // Not from `UUID()`, which opens and closes the system's random device each time: every model call makes ids.
+        var generator = SystemRandomNumberGenerator()
+        let random = (generator.next(), generator.next())
+        var bytes = withUnsafeBytes(of: random) { $0.loadUnaligned(as: uuid_t.self) }
         let milliseconds = UInt64(Date().timeIntervalSince1970 * 1000)
         bytes.0 = UInt8(truncatingIfNeeded: milliseconds >> 40)
         bytes.1 = UInt8(truncatingIfNeeded: milliseconds >> 32)
@@ -19,6 +22,7 @@ package struct ID<Noun>: Hashable, Sendable, Codable, LosslessStringConvertible 
         bytes.4 = UInt8(truncatingIfNeeded: milliseconds >> 8)
         bytes.5 = UInt8(truncatingIfNeeded: milliseconds)
         bytes.6 = (bytes.6 & 0x0F) | 0x70
+        bytes.8 = (bytes.8 & 0x3F) | 0x80
         self.uuid = UUID(uuid: bytes)
     }
 

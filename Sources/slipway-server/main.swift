@@ -1,3 +1,4 @@
+import CShims
 import Core
 import DemoModel
 import Foundation
@@ -23,6 +24,7 @@ default:
     break
 }
 
+slipway_keep_freed_memory()
 let configuration: Configuration
 do {
     configuration = try ConfigurationLoader(arguments: arguments, environment: ProcessInfo.processInfo.environment).load()

@@ -1,3 +1,4 @@
 #pragma once
 #include "CShimsSpawn.h"
+#include "memory.h"
 #include "processes.h"
