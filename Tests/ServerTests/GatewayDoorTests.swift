@@ -61,8 +61,12 @@ import Testing
             }
             let call = try #require(seen?.interceptions.first)
             #expect(call.status == "completed" && call.initiator == "caller" && (call.costNanoDollars ?? 0) > 0)
-            let detail = try await Client(server, token: auditor).get(APIPaths.interceptions + "/" + call.id).json(
-                Interception.self)
+            var found: Interception?
+            // Content is written beside the booking, not with it.
+            for _ in 0..<200 where found?.prompt == nil || found?.answer == nil {
+                found = try await Client(server, token: auditor).get(APIPaths.interceptions + "/" + call.id).json(Interception.self)
+            }
+            let detail = try #require(found)
             #expect(detail.prompt == "demo: hello" && detail.answer?.isEmpty == false)
             #expect(detail.ledger?.map(\.state) == ["final"])
             let verdict = try await Client(server, token: auditor).send("POST", APIPaths.audit + "/verify").json(
