@@ -104,7 +104,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel",
+                "API", "CShims", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel",
                 "AgentProtocol",
                 "ModelAPI", "HTTPTransport",
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),

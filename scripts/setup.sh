@@ -22,6 +22,12 @@ case "${1:-}" in
     *) fail "unknown set '$1': it is nothing, 'test' or 'bench'." ;;
 esac
 
+# A server that root starts gives root up and runs as this user.
+if [ "$(id -u)" = 0 ] && ! id slipway >/dev/null 2>&1; then
+    say "making the system user 'slipway'"
+    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin slipway
+fi
+
 missing=""
 for package in $packages; do
     case $package in

@@ -28,6 +28,42 @@ public struct AuditEntryList: Codable, Sendable, Equatable {
     }
 }
 
+/// Something that was changed, on record: by whom, what, how.
+public struct AuditFact: Codable, Sendable, Equatable {
+    public var id: String
+    /// What happened, such as `user.roles`, `token.create`, `budget.set`.
+    public var kind: String
+    /// The name or id of what it happened to.
+    public var subject: String
+    /// Absent: nobody who was logged in.
+    public var actorID: String?
+    public var actor: String?
+    public var details: [String: String]
+    public var at: Date
+
+    public init(
+        id: String, kind: String, subject: String, actorID: String? = nil, actor: String? = nil, details: [String: String], at: Date
+    ) {
+        self.id = id
+        self.kind = kind
+        self.subject = subject
+        self.actorID = actorID
+        self.actor = actor
+        self.details = details
+        self.at = at
+    }
+}
+
+public struct AuditFactList: Codable, Sendable, Equatable {
+    public var facts: [AuditFact]
+    public var after: String?
+
+    public init(facts: [AuditFact], after: String? = nil) {
+        self.facts = facts
+        self.after = after
+    }
+}
+
 /// A signed statement of where all chains stood.
 public struct AuditCheckpoint: Codable, Sendable, Equatable {
     public var number: Int64

@@ -88,3 +88,82 @@ public struct ExecResponse: Codable, Sendable, Equatable {
         self.truncated = truncated
     }
 }
+
+/// One attempt to move a workspace: `GET /api/v2/workspaces/{workspace}/builds`, newest first.
+public struct WorkspaceBuild: Codable, Sendable, Equatable {
+    public struct Job: Codable, Sendable, Equatable {
+        /// `pending`, `running`, `succeeded` or `failed`.
+        public var status: String
+        public var error: String?
+        public var completedAt: Date?
+
+        public init(status: String, error: String? = nil, completedAt: Date? = nil) {
+            self.status = status
+            self.error = error
+            self.completedAt = completedAt
+        }
+    }
+
+    public var id: String
+    public var workspaceID: String
+    public var workspaceName: String
+    public var buildNumber: Int
+    /// `start`, `stop` or `delete`.
+    public var transition: String
+    public var reason: String
+    public var job: Job
+    /// Of a start: for `/api/v2/workspaceagents/{agent}/logs`.
+    public var agentID: String?
+    public var createdAt: Date
+
+    public init(
+        id: String, workspaceID: String, workspaceName: String, buildNumber: Int, transition: String, reason: String, job: Job,
+        agentID: String? = nil, createdAt: Date
+    ) {
+        self.id = id
+        self.workspaceID = workspaceID
+        self.workspaceName = workspaceName
+        self.buildNumber = buildNumber
+        self.transition = transition
+        self.reason = reason
+        self.job = job
+        self.agentID = agentID
+        self.createdAt = createdAt
+    }
+}
+
+/// A line of a build's log. `id` is the cursor: `?after=` takes it.
+public struct ProvisionerJobLog: Codable, Sendable, Equatable {
+    public var id: Int64
+    public var createdAt: Date
+    /// `provisioner_daemon` is the server itself, `provisioner` what it started.
+    public var logSource: String
+    /// `debug`, `info`, `warn` or `error`.
+    public var logLevel: String
+    public var stage: String
+    public var output: String
+
+    public init(id: Int64, createdAt: Date, logSource: String, logLevel: String, stage: String, output: String) {
+        self.id = id
+        self.createdAt = createdAt
+        self.logSource = logSource
+        self.logLevel = logLevel
+        self.stage = stage
+        self.output = output
+    }
+}
+
+/// A line that a workspace's agent wrote of itself. `id` is the cursor: `?after=` takes it.
+public struct WorkspaceAgentLog: Codable, Sendable, Equatable {
+    public var id: Int64
+    public var createdAt: Date
+    public var level: String
+    public var output: String
+
+    public init(id: Int64, createdAt: Date, level: String, output: String) {
+        self.id = id
+        self.createdAt = createdAt
+        self.level = level
+        self.output = output
+    }
+}

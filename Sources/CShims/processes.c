@@ -7,7 +7,7 @@
 #include <spawn.h>
 #include <unistd.h>
 
-pid_t slipway_spawn_with_socket(const char *path, char *const arguments[], char *const environment[], int socket) {
+pid_t slipway_spawn_with_socket(const char *path, char *const arguments[], char *const environment[], int socket, int second) {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
     sigset_t none, all;
@@ -18,7 +18,8 @@ pid_t slipway_spawn_with_socket(const char *path, char *const arguments[], char 
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&files, socket, 3);   // also when they are equal: it clears close-on-exec
-    posix_spawn_file_actions_addclosefrom_np(&files, 4);
+    if (second >= 0) posix_spawn_file_actions_adddup2(&files, second, 4);
+    posix_spawn_file_actions_addclosefrom_np(&files, second >= 0 ? 5 : 4);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setsigmask(&attributes, &none);

@@ -58,6 +58,7 @@ package enum Nouns {
     package enum Session {}
     package enum Task {}
     package enum Workspace {}
+    package enum Agent {}
     package enum Build {}
     package enum Job {}
     package enum Replica {}
@@ -70,6 +71,7 @@ package typealias ProviderID = ID<Nouns.Provider>
 package typealias InterceptionID = ID<Nouns.Interception>
 package typealias TaskID = ID<Nouns.Task>
 package typealias WorkspaceID = ID<Nouns.Workspace>
+package typealias AgentID = ID<Nouns.Agent>
 package typealias BuildID = ID<Nouns.Build>
 package typealias JobID = ID<Nouns.Job>
 package typealias ReplicaID = ID<Nouns.Replica>

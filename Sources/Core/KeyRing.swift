@@ -37,6 +37,9 @@ package struct KeyRing: Sendable {
             guard words.count == 2, let bytes = Data(hex: String(words[1])), bytes.count == 32, !words[0].utf8.contains(0) else {
                 throw AppError(.badRequest, "Line \(number + 1) of the key ring is not '<key id> <64 hex digits>'.", field: "keys")
             }
+            guard !keys.contains(where: { $0.id == words[0] }) else {
+                throw AppError(.badRequest, "Line \(number + 1) of the key ring names the key '\(words[0])' again.", field: "keys")
+            }
             keys.append(Key(id: String(words[0]), key: SymmetricKey(data: bytes)))
         }
         guard !keys.isEmpty else { throw AppError(.badRequest, "The key ring holds no key.", field: "keys") }
@@ -50,6 +53,22 @@ package struct KeyRing: Sendable {
     }
 
     package var primaryID: String { keys[0].id }
+    package var ids: [String] { keys.map(\.id) }
+
+    /// For each key its id and a hash that tells it from another key of that id.
+    package var prints: [String] {
+        keys.map { key in
+            var hash = SHA256()
+            hash.update(data: Data("slipway key ring".utf8))
+            key.key.withUnsafeBytes { hash.update(bufferPointer: $0) }
+            return "\(key.id):\(Data(hash.finalize()).hex.prefix(16))"
+        }
+    }
+
+    /// The id of the key that a value was sealed with; nil for what is no sealed value.
+    package static func keyID(of sealed: Data) -> String? {
+        sealed.firstIndex(of: 0).map { String(decoding: sealed[..<$0], as: UTF8.self) }
+    }
 
     package func seal(_ plain: some DataProtocol, at place: Place) throws -> Data {
         let box = try AES.GCM.seal(plain, using: keys[0].key, authenticating: place.bytes)

@@ -13,6 +13,8 @@ package struct WorkspaceStack: Sendable {
     package let worker: ProvisionerWorker
     package let reconciler: WorkspaceReconciler
     package let presence: AgentPresence
+    package let agentLogs: AgentLogBook
+    package let logs: WorkspaceLogs
 
     /// - Parameters:
     ///   - host: this machine's name for the database.
@@ -23,7 +25,11 @@ package struct WorkspaceStack: Sendable {
         notifications: PostgresListener?, logger: Logger
     ) {
         let presence = AgentPresence(pool: pool, replica: replica, logger: logger)
-        let sessions = AgentSessions(logger: logger, onChange: { presence.note($0, $1) })
+        let agentLogs = AgentLogBook(pool: pool, logger: logger)
+        self.agentLogs = agentLogs
+        logs = WorkspaceLogs(pool: pool)
+        let sessions = AgentSessions(
+            logger: logger, onChange: { presence.note($0, $1) }, onLog: { agentLogs.note($0, $1) })
         let changes = WorkspaceChanges()
         let service = WorkspaceService(
             pool: pool, host: host, sessions: sessions, changes: changes, space: space, logger: logger)
@@ -44,6 +50,7 @@ package struct WorkspaceStack: Sendable {
             group.addTask { try? await worker.run() }
             group.addTask { try? await reconciler.run() }
             group.addTask { await presence.run() }
+            group.addTask { await agentLogs.run() }
         }
     }
 }

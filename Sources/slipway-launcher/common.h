@@ -9,6 +9,7 @@ enum { AGENT = 999, WORKLOAD = 1000 };   // ids inside a sandbox
 // How this launcher was started; never changes.
 struct options {
     bool root;                   // two host uids per workspace
+    bool guarded;
     int base;                    // BASE as a descriptor
     char *base_path;             // and by name: a descriptor keeps to the mount namespace it was opened in
     char *inner;                 // LIBEXEC/sandbox: agent, keeper, zone, seccomp.bpf

@@ -1,7 +1,10 @@
 // slipway-launcher: makes, stops and removes sandboxes for the server, which holds the other end of descriptor 3.
 //
 //   slipway-launcher --base DIR --libexec DIR [--first-uid N] [--cgroups DIR] [--tools DIR:DIR…] [--tool-path PATH]
-//                    [--socket-owner UID]
+//                    [--socket-owner UID] [--guarded]
+//
+// --guarded is for a server that gives root up and could not start another: what serves is then a child of a process that only
+// waits, and starts it again should it die.
 //
 // Each request is done by a process of its own, so a slow one holds up none and a failure costs one request.
 #define _GNU_SOURCE
@@ -36,13 +39,14 @@ static void put64(uint8_t *at, uint64_t value) {
     put32(at + 4, (uint32_t)(value >> 32));
 }
 
-struct reply { uint8_t bytes[1024]; size_t size; };
+enum { SENTENCE_MOST = 1008 };
+struct reply { uint8_t bytes[16 + LOG_MOST]; size_t size; };
 
 static void put_error(struct reply *reply, int error, const char *why) {
     put32(reply->bytes + 12, (uint32_t)error);
     const char *sentence = why ? why : strerror(error);
     size_t size = strlen(sentence);
-    if (size > sizeof reply->bytes - 16) size = sizeof reply->bytes - 16;
+    if (size > SENTENCE_MOST) size = SENTENCE_MOST;
     memcpy(reply->bytes + 16, sentence, size);
     reply->size = 16 + size;
 }
@@ -126,6 +130,21 @@ static void do_remove(const uint8_t *m, size_t size, uint32_t number, struct rep
     else cgroup_remove(number);
 }
 
+static void do_log(const uint8_t *m, size_t size, uint32_t number, struct reply *reply) {
+    struct place place;
+    int error = size == 32 ? place_open(&place, number, NULL) : EINVAL;
+    if (error) { put_error(reply, error, NULL); return; }
+    uint8_t workspace[16];
+    const char *owner = read_text_at(place.state, "owner");
+    if (!owner || !unhex(owner, workspace) || memcmp(workspace, m + 16, 16)) { put_error(reply, EEXIST, NULL); return; }
+    int fd = openat(place.state, "log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st)) { put_error(reply, errno, NULL); return; }
+    ssize_t n = pread(fd, reply->bytes + 16, LOG_MOST, st.st_size > LOG_MOST ? st.st_size - LOG_MOST : 0);
+    if (n < 0) put_error(reply, errno, NULL);
+    else reply->size = 16 + (size_t)n;
+}
+
 static void do_usage(struct identity who, uint32_t number, struct reply *reply) {
     struct tree_size size = {0};
     uint64_t memory = 0;
@@ -161,6 +180,7 @@ static void serve(const uint8_t *m, size_t size) {
         case V_REMOVE: do_remove(m, size, number, &reply); break;
         case V_USAGE: if (size == 32) do_usage(who, number, &reply); else error = EINVAL; break;
         case V_STATUS: do_status(number, &reply); break;
+        case V_LOG: do_log(m, size, number, &reply); break;
         case V_LIMITS: {
             struct identity whose = {size == 48 ? (pid_t)get32(m + 32) : 0, size == 48 ? get64(m + 40) : 0};
             int fd = size == 48 && sound(limits_of(m)) ? process_open(whose, number) : (errno = EINVAL, -1);
@@ -205,7 +225,8 @@ static char **split(char *list) {
 
 static void read_options(int count, char **arguments) {
     static const struct option known[] = {{"base", 1, NULL, 'b'}, {"libexec", 1, NULL, 'l'}, {"first-uid", 1, NULL, 'u'},
-        {"cgroups", 1, NULL, 'c'}, {"tools", 1, NULL, 't'}, {"tool-path", 1, NULL, 'p'}, {"socket-owner", 1, NULL, 's'}, {0}};
+        {"cgroups", 1, NULL, 'c'}, {"tools", 1, NULL, 't'}, {"tool-path", 1, NULL, 'p'}, {"socket-owner", 1, NULL, 's'},
+        {"guarded", 0, NULL, 'g'}, {0}};
     const char *base = NULL, *libexec = NULL;
     char *tools = NULL;
     options.tool_path = "/usr/local/bin:/usr/bin:/bin";
@@ -217,6 +238,7 @@ static void read_options(int count, char **arguments) {
         case 't': tools = optarg; break;
         case 'p': options.tool_path = optarg; break;
         case 's': options.socket_owner = (uid_t)strtoul(optarg, NULL, 10); break;
+        case 'g': options.guarded = true; break;
         default: _exit(2);
     }
     errno = EINVAL;
@@ -230,6 +252,22 @@ static void read_options(int count, char **arguments) {
     base_prepare(base);
 }
 
+// Returns in the process that serves.
+static void guard(void) {
+    for (;;) {
+        pid_t child = fork(), ended;
+        if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            prctl(PR_SET_CHILD_SUBREAPER, 1);
+            return;
+        }
+        int status = 0;
+        while (child > 0 && (ended = waitpid(-1, &status, 0)) != child && (ended > 0 || errno == EINTR)) {}
+        if (child > 0 && WIFEXITED(status)) _exit(WEXITSTATUS(status));
+        sleep(1);                                     // no more often than this, whatever goes on
+    }
+}
+
 int main(int count, char **arguments) {
     umask(022);
     signal(SIGPIPE, SIG_IGN);
@@ -239,6 +277,7 @@ int main(int count, char **arguments) {
     fcntl(VERB_FD, F_SETFD, FD_CLOEXEC);
     clearenv();
     read_options(count, arguments);
+    if (options.guarded) guard();
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) { files.rlim_cur = files.rlim_max; setrlimit(RLIMIT_NOFILE, &files); }
     struct sigaction reap = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};

@@ -5,18 +5,19 @@
 //           64 u16 length of the token · 66 the token
 //   KILL, FREEZE, THAW, USAGE, STATUS   16 u32 pid · 20 u32 0 · 24 u64 start time (STATUS: both 0)
 //   LIMITS  as START up to 32, then 32 u32 pid · 36 u32 0 · 40 u64 start time
-//   REMOVE  16 u8[16] workspace
+//   REMOVE, LOG  16 u8[16] workspace
 // Reply:    0 u32 verb + 0x100 · 4 u32 request · 8 u32 number · 12 i32 error number · 16 …
 //   START, STATUS   16 u32 pid · 20 u32 obtained · 24 u64 start time · 32 u8[16] sandbox id · 48 u8[16] workspace
 //   USAGE   16 u64 memory bytes · 24 u64 bytes on disk · 32 u64 files · 40 u32 processes · 44 u32 0
+//   LOG     16 the end of the sandbox's log, to the end of the record
 //   an error: 16 a sentence, to the end of the record
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VERB_FD = 3, VERB_MOST = 2048, TOKEN_MOST = 512, NUMBER_MOST = 65535, PROBE_NUMBER = 0 };
+enum { VERB_FD = 3, VERB_MOST = 2048, TOKEN_MOST = 512, LOG_MOST = 32768, NUMBER_MOST = 65535, PROBE_NUMBER = 0 };
 
-enum verb { V_START = 1, V_KILL, V_FREEZE, V_THAW, V_REMOVE, V_USAGE, V_LIMITS, V_STATUS, V_REPLY = 0x100 };
+enum verb { V_START = 1, V_KILL, V_FREEZE, V_THAW, V_REMOVE, V_USAGE, V_LIMITS, V_STATUS, V_LOG, V_REPLY = 0x100 };
 
 enum flag { F_PROBE = 1 };       // START: end as soon as the zone serves
 

@@ -13,6 +13,8 @@ case "--help", "-h", "help":
     exit(0)
 case "demo-model":
     exit(await DemoModelCommand.main(arguments: Array(arguments.dropFirst())))
+case "keys":
+    exit(KeyFileCommand.main(arguments: Array(arguments.dropFirst()), environment: ProcessInfo.processInfo.environment))
 case "--version":
     print("slipway-server \(SlipwayVersion.current)")
     exit(0)
@@ -34,4 +36,5 @@ do {
     // EX_CONFIG: a supervisor need not try again.
     exit(78)
 }
-exit(await SlipwayServer.main(configuration))
+guard let prepared = SlipwayServer.prepare(configuration) else { exit(1) }
+exit(await SlipwayServer.main(prepared))

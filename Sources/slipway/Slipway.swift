@@ -14,7 +14,8 @@ struct Slipway: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ServerCommand.self, LoginCommand.self, UsersCommand.self, TokensCommand.self, ProvidersCommand.self, ModelsCommand.self,
+            ServerCommand.self, LoginCommand.self, UsersCommand.self, TokensCommand.self, KeysCommand.self, ProvidersCommand.self,
+            ModelsCommand.self,
             BudgetCommand.self, TaskCommand.self, WorkspaceCommand.self, UsageCommand.self, AuditCommand.self,
         ])
 }

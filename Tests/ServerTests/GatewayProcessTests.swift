@@ -42,6 +42,7 @@ import Testing
         var one: ServerProcess
         var two: ServerProcess
         var token: String
+        var auditor: String
         var pool: PostgresPool
     }
 
@@ -53,13 +54,14 @@ import Testing
                 let token = try await People.token(pool, "ada", roles: [.member])
                 try await pool.execute(
                     "INSERT INTO ai_budget_caps (user_id, organization_id, cap) SELECT id, organization_id, \(cap) FROM users")
+                let auditor = try await People.token(pool, "otto", roles: [.auditor])
                 let environment = [
                     "SLIPWAY_KEYS": KeyRing.generatedText(id: "shared"), "ANTHROPIC_API_KEY": "sk-test",
                     "ANTHROPIC_BASE_URL": String(upstream.url.dropLast()),
                 ]
                 let one = try await ServerProcess.start(database: database.url, environment: environment)
                 let two = try await ServerProcess.start(database: database.url, environment: environment)
-                try await body(Scene(one: one, two: two, token: token, pool: pool))
+                try await body(Scene(one: one, two: two, token: token, auditor: auditor, pool: pool))
                 await one.stop()
                 await two.stop()
                 await pool.close()
@@ -113,9 +115,8 @@ import Testing
             )[0]
             #expect(try row["state", as: String.self] == "unknown" && row["status", as: String.self] == "unknown")
             #expect(try row["is_whole", as: Bool.self] && row["held", as: NanoDollars.self] == .zero)
-            let auditor = try await People.token(scene.pool, "otto", roles: [.auditor])
             try await eventually {
-                let client = Client(scene.two, token: auditor)
+                let client = Client(scene.two, token: scene.auditor)
                 return try await client.post(APIPaths.audit + "/verify", VerifyAuditRequest()).json(AuditVerification.self).ok
             }
         }

@@ -28,6 +28,73 @@ import Testing
         #expect(limiter.attempt("guesser", at: later) != nil)
     }
 
+    // MARK: Limits of log-in
+
+    @Test func `one address cannot try many accounts, and its attempts make no keys once it is slowed down`() {
+        var limits = LoginLimits()
+        let now = ContinuousClock.now
+        let allowed = (0..<100_000).count { limits.attempt(username: "user-\($0)", address: "192.0.2.1", at: now) == .goOn }
+        #expect(allowed == 20)
+        // Had each made a key, those of the pair would have been forgotten by now.
+        var pair = LoginLimits()
+        for _ in 0..<5 { #expect(pair.attempt(username: "ada", address: "192.0.2.1", at: now) == .goOn) }
+        for number in 0..<100_000 { _ = pair.attempt(username: "user-\(number)", address: "192.0.2.1", at: now) }
+        #expect(pair.attempt(username: "ada", address: "192.0.2.1", at: now + .seconds(4)) != .goOn)
+    }
+
+    @Test func `all addresses of an IPv6 network of one customer count as one, and so do both forms of an IPv4 address`() {
+        var limits = LoginLimits()
+        let now = ContinuousClock.now
+        let six = (0..<40).count { limits.attempt(username: "ada", address: "2001:db8:1:2::\($0)", at: now) == .goOn }
+        #expect(six == 5)
+        #expect(limits.attempt(username: "ada", address: "2001:db8:1:3::1", at: now) == .goOn)
+        for _ in 0..<5 { #expect(limits.attempt(username: "bob", address: "192.0.2.7", at: now) == .goOn) }
+        #expect(limits.attempt(username: "bob", address: "::ffff:192.0.2.7", at: now) != .goOn)
+    }
+
+    @Test func `who guesses from everywhere locks others out but not who logged in from the same place before`() {
+        var limits = LoginLimits()
+        let now = ContinuousClock.now
+        #expect(limits.attempt(username: "ada", address: "198.51.100.1", at: now) == .goOn)
+        limits.succeeded(username: "ada", address: "198.51.100.1", at: now)
+        let guesses = (0..<1000).count {
+            limits.attempt(username: "ada", address: "10.0.\($0 / 250).\($0 % 250)", at: now) == .goOn
+        }
+        #expect(guesses == 100)
+        #expect(limits.attempt(username: "ada", address: "203.0.113.9", at: now) != .goOn)
+        #expect(limits.attempt(username: "ada", address: "198.51.100.1", at: now) == .goOn)
+    }
+
+    @Test func `names that no account can have share one key, however long they are`() {
+        var limits = LoginLimits()
+        let now = ContinuousClock.now
+        let allowed = (0..<10).count { number in
+            limits.attempt(username: String(repeating: "x", count: 100_000) + "\(number)", address: "192.0.2.1", at: now) == .goOn
+        }
+        #expect(allowed == 5)
+    }
+
+    @Test(
+        arguments: [
+            ("192.0.2.1", "192.0.2.1"), ("192.0.2.1:4711", "192.0.2.1"), ("[2001:db8::1]:443", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("unknown", nil), ("_hidden", nil), ("", nil), ("192.0.2.1 evil", nil),
+        ] as [(String, String?)])
+    func `an address is read as proxies write it, and nothing else is one`(text: String, address: String?) {
+        #expect(AddressRange.address(in: text) == address)
+    }
+
+    @Test(arguments: [
+        ("/tasks/1?x=y#z", "/tasks/1?x=y#z"), ("/", "/tasks"), ("", "/tasks"), ("//evil.example", "/tasks"),
+        ("/\\evil.example", "/tasks"),
+        ("/\t/evil.example", "/tasks"), ("/\n/evil.example", "/tasks"), ("/\u{0}/evil.example", "/tasks"),
+        ("/ /evil.example", "/tasks"),
+        ("https://evil.example", "/tasks"), ("javascript:alert(1)", "/tasks"), ("/tasks\r\nSet-Cookie: a=b", "/tasks"),
+    ])
+    func `after signing in nobody is sent elsewhere`(next: String, path: String) {
+        #expect(PageResponder.localPath(next) == path)
+    }
+
     @Test(
         arguments: [
             ("POST", "https://s.example", nil, true), ("POST", "https://evil.example", nil, false), ("POST", nil, nil, false),

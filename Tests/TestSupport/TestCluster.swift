@@ -34,7 +34,7 @@ package actor TestCluster {
 
         static func start() async throws -> Running {
             let server = try await EmbeddedPostgres.start(
-                dataDirectory: "/tmp/slipway-test-pg-\(geteuid())", logger: .silent,
+                dataDirectory: "/tmp/slipway-test-cluster-\(geteuid())", logger: .silent,
                 settings: [
                     "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "500",
                     "shared_buffers": "64MB", "max_wal_size": "256MB", "autovacuum": "off",

@@ -4,8 +4,9 @@
 #include <sys/types.h>
 
 // Starts a program in a process group of its own, with nothing inherited but standard output and error, and `socket` as
-// descriptor 3. Signals are as after log-in. Returns the process id, or the negated errno.
-pid_t slipway_spawn_with_socket(const char *path, char *const arguments[], char *const environment[], int socket);
+// descriptor 3. `second`, unless it is negative, must be 10 or more and becomes descriptor 4. Signals are as after log-in.
+// Returns the process id, or the negated errno.
+pid_t slipway_spawn_with_socket(const char *path, char *const arguments[], char *const environment[], int socket, int second);
 
 // Gives up root for good: every thread of the process gets this user, this group and no other. 0, or the negated errno; never 0 when
 // the way back is open.

@@ -1,14 +1,22 @@
 import Core
 import Foundation
+import NIOConcurrencyHelpers
 import Postgres
 
 /// Facts without a table of their own: what admins changed, what other parts of the server put on record. On disk when `record` returns.
 package final class AuditFacts: Sendable {
     private let pool: PostgresPool
     private let chain: AuditChain
-    private let batcher: Batcher<Fact, Void>
+    private let batcher: Batcher<Item, Void>
 
-    struct Fact: Sendable {
+    private enum Item: Sendable {
+        case fact(Fact)
+        /// What it says is recorded by the transaction that does it.
+        case change(@Sendable (PostgresConnection) async throws -> [Fact])
+    }
+
+    /// What happened, to what, by whom.
+    package struct Fact: Sendable {
         var id = UUID()
         var organization: OrganizationID
         var actor: UserID?
@@ -33,7 +41,12 @@ package final class AuditFacts: Sendable {
     init(pool: PostgresPool, chain: AuditChain) {
         self.pool = pool
         self.chain = chain
-        batcher = Batcher(largest: 200) { batch in await Self.write(batch, pool, chain) }
+        batcher = Batcher(largest: 200) { batch in await Self.perform(batch, pool, chain) }
+    }
+
+    /// With a chain of its own, for programs that are no gateway.
+    package convenience init(pool: PostgresPool, replica: ReplicaID) {
+        self.init(pool: pool, chain: AuditChain(.facts, replica: replica))
     }
 
     /// - Parameters:
@@ -47,40 +60,84 @@ package final class AuditFacts: Sendable {
     package func record(
         organization: OrganizationID, actor: UserID?, kind: String, subject: String, _ details: [String: String]
     ) async throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let body = String(decoding: try encoder.encode(details.mapValues(\.storable)), as: UTF8.self)
         try await batcher.submit(
-            Fact(organization: organization, actor: actor, kind: kind.storable, subject: subject.storable, body: body))
+            .fact(try Fact(organization: organization, actor: actor, kind: kind, subject: subject, details)))
+    }
+
+    /// Does something and puts it on record, both or neither: what `change` returns is recorded by its own transaction.
+    ///
+    /// Changes of this process wait for each other, so keep them short.
+    package func record<Value: Sendable>(
+        change: @escaping @Sendable (PostgresConnection) async throws -> (Value, [Fact])
+    ) async throws -> Value {
+        let result = NIOLockedValueBox<Value?>(nil)
+        try await batcher.submit(
+            .change { connection in
+                let (value, facts) = try await change(connection)
+                result.withLockedValue { $0 = value }
+                return facts
+            })
+        guard let value = result.withLockedValue({ $0 }) else { throw AppError(.internal, "A change had no result.") }
+        return value
     }
 
     func idle() async { await batcher.idle() }
 
-    private static func write(_ batch: [Fact], _ pool: PostgresPool, _ chain: AuditChain) async -> [Result<Void, any Error>] {
+    /// Facts alone share a transaction; each change has its own, so that one that fails fails alone.
+    private static func perform(_ batch: [Item], _ pool: PostgresPool, _ chain: AuditChain) async -> [Result<Void, any Error>] {
+        let facts = batch.compactMap { if case .fact(let fact) = $0 { fact } else { nil } }
+        let written = facts.isEmpty ? .success(()) : await write(pool, chain) { _ in facts }
+        var results: [Result<Void, any Error>] = []
+        for item in batch {
+            switch item {
+            case .fact: results.append(written)
+            case .change(let change): results.append(await write(pool, chain, change))
+            }
+        }
+        return results
+    }
+
+    private static func write(
+        _ pool: PostgresPool, _ chain: AuditChain, _ change: @Sendable (PostgresConnection) async throws -> [Fact]
+    ) async -> Result<Void, any Error> {
         do {
-            let draft = try await pool.withTransaction { connection in
+            let draft: AuditChain.Draft? = try await pool.withTransaction { connection in
+                let facts = try await change(connection)
+                if facts.isEmpty { return nil }
                 try await chain.prepare(connection)
-                let at: Int64 = try await connection.query("SELECT \(unsafeSQL: microseconds("now()")) AS at")[0]["at"]
-                let entries = batch.map { AuditEntry(.fact, subject: $0.id.uuidString.lowercased(), digest: $0.digest(at: at)) }
+                // After the change: whoever had to wait for its locks has a later time.
+                let at: Int64 = try await connection.query("SELECT \(unsafeSQL: microseconds("clock_timestamp()")) AS at")[0]["at"]
+                let entries = facts.map { AuditEntry(.fact, subject: $0.id.uuidString.lowercased(), digest: $0.digest(at: at)) }
                 let draft = try chain.draft(entries, at: at)
                 try await connection.pipeline([
                     """
                     INSERT INTO audit_facts (id, organization_id, actor_id, kind, subject, body, at)
-                    SELECT id, organization_id, actor_id, kind, subject, body, now()
-                    FROM unnest(\(batch.map(\.id)), \(batch.map(\.organization.uuid)), \(batch.map { $0.actor?.uuid }),
-                                \(batch.map(\.kind)), \(batch.map(\.subject)), \(batch.map(\.body)))
+                    SELECT id, organization_id, actor_id, kind, subject, body, 'epoch'::timestamptz + \(at)::bigint * interval '1 microsecond'
+                    FROM unnest(\(facts.map(\.id)), \(facts.map(\.organization.uuid)), \(facts.map { $0.actor?.uuid }),
+                                \(facts.map(\.kind)), \(facts.map(\.subject)), \(facts.map(\.body)))
                          AS t (id, organization_id, actor_id, kind, subject, body)
                     """,
                     draft.insert,
                 ])
                 return draft
             }
-            chain.committed(draft)
-            return batch.map { _ in .success(()) }
+            if let draft { chain.committed(draft) }
+            return .success(())
         } catch {
             chain.doubt()
-            return batch.map { _ in .failure(error) }
+            return .failure(error)
         }
+    }
+}
+
+extension AuditFacts.Fact {
+    package init(
+        organization: OrganizationID, actor: UserID?, kind: String, subject: String, _ details: [String: String]
+    ) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let body = String(decoding: try encoder.encode(details.mapValues(\.storable)), as: UTF8.self)
+        self.init(organization: organization, actor: actor, kind: kind.storable, subject: subject.storable, body: body)
     }
 }
 

@@ -132,7 +132,7 @@ struct SystemUser: Sendable, Equatable {
     var isOther: Bool { uid != geteuid() }
     static var current: SystemUser { .init(name: "", uid: geteuid(), gid: getegid()) }
 
-    /// Our own user; when that is root: the owner of the cluster, else Debian's `postgres`, else `nobody`.
+    /// Our own user; when that is root: the owner of the cluster, else `slipway`, else Debian's `postgres`, else `nobody`.
     static func forCluster(at data: String) throws -> SystemUser {
         var status = stat()
         let exists = stat(data, &status) == 0
@@ -150,7 +150,7 @@ struct SystemUser: Sendable, Equatable {
             return user
         }
         if exists, status.st_uid != 0, let owner = find(uid: status.st_uid) { return owner }
-        guard let user = find(name: "postgres") ?? find(name: "nobody") else {
+        guard let user = find(name: "slipway") ?? find(name: "postgres") ?? find(name: "nobody") else {
             throw AppError(
                 .unavailable, "PostgreSQL does not run as root and there is no user postgres. Run: apt-get install postgresql")
         }

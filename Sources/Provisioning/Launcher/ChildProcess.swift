@@ -5,10 +5,12 @@ import Glibc
 
 /// Starts a program of ours that talks over descriptor 3 and ends when its other end is closed.
 enum ChildProcess {
-    /// - Parameter kind: `SOCK_SEQPACKET` or `SOCK_STREAM`.
+    /// - Parameters:
+    ///   - kind: `SOCK_SEQPACKET` or `SOCK_STREAM`.
+    ///   - second: a descriptor of 10 or more that the program gets as 4.
     /// - Returns: the process and our end of its socket.
     static func start(
-        _ path: String, arguments: [String], environment: [String: String], kind: __socket_type
+        _ path: String, arguments: [String], environment: [String: String], kind: __socket_type, second: Int32 = -1
     ) throws -> (pid: pid_t, socket: Int32) {
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(kind.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
@@ -17,7 +19,7 @@ enum ChildProcess {
         var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
         var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
-        let pid = slipway_spawn_with_socket(path, &argv, &envp, ends[1])
+        let pid = slipway_spawn_with_socket(path, &argv, &envp, ends[1], second)
         close(ends[1])
         guard pid > 0 else {
             close(ends[0])

@@ -14,7 +14,8 @@ final class Launcher: Sendable {
     }
 
     private let socket: Int32
-    private let pid: pid_t
+    /// Nil: the server's own, spoken to on its behalf.
+    private let pid: pid_t?
     private let state = NIOLockedValueBox(State())
     private let logger: Logger
     /// Called once, when the launcher has ended and was not asked to.
@@ -44,7 +45,17 @@ final class Launcher: Sendable {
         return launcher
     }
 
-    private init(pid: pid_t, socket: Int32, logger: Logger, onEnd: @escaping @Sendable () -> Void) {
+    /// Speaks with a launcher that the server started while it was root and keeps; it is ready.
+    static func shared(_ socket: Int32, logger: Logger, onEnd: @escaping @Sendable () -> Void) -> Launcher {
+        let launcher = Launcher(pid: nil, socket: socket, logger: logger, onEnd: onEnd)
+        // Answers to who spoke with it before must not be taken for answers to us.
+        launcher.state.withLockedValue { $0.next = .random(in: 1...(.max / 2)) }
+        let state = launcher.state
+        Thread.detachNewThread { Self.read(socket, nil, state, logger, onEnd) }
+        return launcher
+    }
+
+    private init(pid: pid_t?, socket: Int32, logger: Logger, onEnd: @escaping @Sendable () -> Void) {
         self.pid = pid
         self.socket = socket
         self.logger = logger
@@ -53,11 +64,11 @@ final class Launcher: Sendable {
 
     deinit { close() }
 
-    /// Ends the launcher. What is waiting for it fails.
+    /// Ends the launcher, unless it is the server's. What is waiting for it fails.
     func close() {
         // The reader sees the end, closes the descriptor and waits for the process.
         state.withLockedValue { state in
-            if state.isOpen { shutdown(socket, Int32(SHUT_RDWR)) }
+            if state.isOpen, pid != nil { shutdown(socket, Int32(SHUT_RDWR)) }
             state.isOpen = false
         }
     }
@@ -88,9 +99,9 @@ final class Launcher: Sendable {
     }
 
     private static func read(
-        _ socket: Int32, _ pid: pid_t, _ state: NIOLockedValueBox<State>, _ logger: Logger, _ onEnd: @Sendable () -> Void
+        _ socket: Int32, _ pid: pid_t?, _ state: NIOLockedValueBox<State>, _ logger: Logger, _ onEnd: @Sendable () -> Void
     ) {
-        var buffer = [UInt8](repeating: 0, count: 4096)
+        var buffer = [UInt8](repeating: 0, count: 65_536)
         while true {
             let count = recv(socket, &buffer, buffer.count, 0)
             if count < 0, errno == EINTR { continue }
@@ -103,7 +114,7 @@ final class Launcher: Sendable {
             Glibc.close(socket)
             return (!state.isOpen, state.waiting)
         }
-        let status = ChildProcess.reap(pid)
+        let status = pid.map(ChildProcess.reap) ?? 0
         for continuation in waiting.values { continuation.resume(throwing: gone) }
         if !expected {
             logger.error("the sandbox launcher ended", metadata: ["status": "\(status)"])

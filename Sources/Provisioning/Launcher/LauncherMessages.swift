@@ -12,6 +12,7 @@ enum LauncherRequest {
     case limits(number: Int, HostProcess, SandboxLimits)
     case status(number: Int)
     case remove(number: Int, WorkspaceID)
+    case log(number: Int, WorkspaceID)
 
     func bytes(request: UInt32) -> [UInt8] {
         var out = LittleEndianBytes()
@@ -68,6 +69,9 @@ enum LauncherRequest {
         case .status(let number):
             head(8, number)
             process(HostProcess(pid: 0, startTime: 0))
+        case .log(let number, let workspace):
+            head(9, number)
+            out.append(workspace)
         }
         return out.bytes
     }
@@ -107,6 +111,11 @@ struct LauncherReply {
             process: HostProcess(pid: Int32(bitPattern: bytes.integer(at: 16)), startTime: bytes.integer(at: 24)),
             obtained: .init(rawValue: bytes.integer(at: 20)), sandboxID: Data(bytes[32..<48]).hex,
             workspace: WorkspaceID(id.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }))
+    }
+
+    func text() throws -> String {
+        try check()
+        return String(decoding: bytes[16...], as: UTF8.self)
     }
 
     func usage() throws -> SandboxUsage {

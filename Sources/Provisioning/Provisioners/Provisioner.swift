@@ -16,6 +16,8 @@ package protocol Provisioner: Sendable {
     /// Whether it still lives; if so its death will be told.
     func adopt(_ record: SandboxRecord, limits: SandboxLimits) async throws -> Bool
     func usage(_ record: SandboxRecord) async throws -> SandboxUsage
+    /// The end of what the workspace's sandbox itself has to say; empty when there is nothing.
+    func log(workspace: WorkspaceID, number: Int) async throws -> String
     /// Every death of a sandbox that was started or adopted through this value, once each. One consumer.
     var deaths: AsyncStream<SandboxDeath> { get }
 }

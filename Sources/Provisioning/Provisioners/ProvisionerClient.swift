@@ -12,10 +12,15 @@ package final class ProvisionerClient: Provisioner {
     package struct Command: Sendable {
         var executable: String
         var configuration: SandboxConfiguration
+        /// Of a server that gave root up: the launcher it started before, or why there is none. Nil: the daemon starts its own.
+        var launcher: Result<PrivilegedLauncher, AppError>?
 
-        package init(executable: String, configuration: SandboxConfiguration) {
+        package init(
+            executable: String, configuration: SandboxConfiguration, launcher: Result<PrivilegedLauncher, AppError>? = nil
+        ) {
             self.executable = executable
             self.configuration = configuration
+            self.launcher = launcher
         }
     }
 
@@ -34,18 +39,22 @@ package final class ProvisionerClient: Provisioner {
         var next = 1
         var waiting: [Int: @Sendable (Answer) -> Void] = [:]
         var living: [String: (record: SandboxRecord, limits: SandboxLimits)] = [:]
+        var launcher: Result<PrivilegedLauncher, AppError>?
         var isClosed = false
     }
 
     package let deaths: AsyncStream<SandboxDeath>
     private let tellDeath: AsyncStream<SandboxDeath>.Continuation
-    private let command: Command
+    private let executable: String
+    private let configuration: SandboxConfiguration
     private let logger: Logger
     private let state = NIOLockedValueBox(State())
 
     package init(_ command: Command, logger: Logger) {
-        self.command = command
+        executable = command.executable
+        configuration = command.configuration
         self.logger = logger
+        state.withLockedValue { $0.launcher = command.launcher }
         (deaths, tellDeath) = AsyncStream.makeStream()
     }
 
@@ -56,6 +65,7 @@ package final class ProvisionerClient: Provisioner {
         state.withLockedValue { state in
             state.isClosed = true
             state.daemon?.socket.close()
+            state.launcher = nil
         }
         tellDeath.finish()
     }
@@ -100,6 +110,11 @@ package final class ProvisionerClient: Provisioner {
         return usage
     }
 
+    package func log(workspace: WorkspaceID, number: Int) async throws -> String {
+        guard case .text(_, let text) = try await call(.log(workspace: workspace, number: number)) else { throw Self.nonsense }
+        return text
+    }
+
     // MARK: Daemon
 
     private static let nonsense = AppError(.internal, "The provisioner answered something else than was asked.")
@@ -139,10 +154,12 @@ package final class ProvisionerClient: Provisioner {
     private func daemon(_ state: inout State) throws -> FrameSocket {
         if state.isClosed { throw AppError(.unavailable, "The server is shutting down.") }
         if let daemon = state.daemon { return daemon.socket }
-        let configuration = String(decoding: try JSONEncoder().encode(command.configuration), as: UTF8.self)
+        let launcher = try state.launcher?.get()
+        let configuration = String(decoding: try JSONEncoder().encode(configuration), as: UTF8.self)
         let (pid, descriptor) = try ChildProcess.start(
-            command.executable, arguments: [command.executable, "provisioner", configuration],
-            environment: ["PATH": "/usr/bin:/bin"], kind: SOCK_STREAM)
+            executable,
+            arguments: [executable, "provisioner", configuration] + (launcher == nil ? [] : [PrivilegedLauncher.word]),
+            environment: ["PATH": "/usr/bin:/bin"], kind: SOCK_STREAM, second: launcher?.socket ?? -1)
         let socket = FrameSocket(descriptor)
         state.daemon = Daemon(socket: socket, pid: pid)
         // Weak: the threads of a daemon must not keep the client, whose end is theirs.

@@ -25,17 +25,21 @@ package struct ProvisionerDaemon: Sendable {
     /// Runs until the server closes its end or the launcher ends; sandboxes live on.
     ///
     /// The launcher keeps root's rights where the server has them; this process gives them up before it reads a request.
-    /// - Parameter arguments: one word, the `SandboxConfiguration` as JSON.
+    /// - Parameter arguments: the `SandboxConfiguration` as JSON; a second word says that the launcher runs already.
     /// - Returns: the process's exit status.
     static func main(arguments: [String], logger: Logger) async -> Int32 {
         let socket = FrameSocket(descriptor)
         do {
-            guard let text = arguments.first, arguments.count == 1 else {
+            let isShared = arguments.count == 2 && arguments[1] == PrivilegedLauncher.word
+            guard let text = arguments.first, arguments.count == 1 || isShared else {
                 throw AppError(.badRequest, "The provisioner is started by slipway-server, with its configuration as JSON.")
             }
             let configuration = try JSONDecoder().decode(SandboxConfiguration.self, from: Data(text.utf8))
             // Without its launcher the daemon, no longer root, cannot make another: it ends, and the server starts both anew.
-            let sandbox = try await LocalSandbox.open(configuration, logger: logger) { socket.close() }
+            let sandbox =
+                isShared
+                ? try LocalSandbox.open(configuration, launcher: PrivilegedLauncher.descriptor, logger: logger) { socket.close() }
+                : try await LocalSandbox.open(configuration, logger: logger) { socket.close() }
             try dropRoot()
             await ProvisionerDaemon(socket: socket, sandbox: sandbox, logger: logger).run()
             return 0
@@ -84,6 +88,8 @@ package struct ProvisionerDaemon: Sendable {
                 let adopted = await sandbox.adopt(record, limits: limits)
                 if adopted { watched = record }
                 message = .flag(id: request.id, adopted)
+            case .log(let workspace, let number):
+                message = .text(id: request.id, try await sandbox.log(workspace: workspace, number: number))
             case .usage(let record): message = .usage(id: request.id, try await sandbox.usage(record))
             }
             tell(message)

@@ -11,6 +11,7 @@ struct ProvisionerRequest: Codable, Sendable {
         case status(workspace: WorkspaceID, number: Int)
         case adopt(SandboxRecord, limits: SandboxLimits)
         case usage(SandboxRecord)
+        case log(workspace: WorkspaceID, number: Int)
     }
 
     var id: Int
@@ -23,6 +24,7 @@ enum ProvisionerMessage: Codable, Sendable {
     case record(id: Int, SandboxRecord?)
     case usage(id: Int, SandboxUsage)
     case flag(id: Int, Bool)
+    case text(id: Int, String)
     case failure(id: Int, ProvisionerFailure)
     case death(SandboxDeath)
     /// The daemon cannot work and ends.
@@ -31,7 +33,9 @@ enum ProvisionerMessage: Codable, Sendable {
     /// Nil for what answers no request.
     var id: Int? {
         switch self {
-        case .capabilities(let id, _), .record(let id, _), .usage(let id, _), .flag(let id, _), .failure(let id, _): id
+        case .capabilities(let id, _), .record(let id, _), .usage(let id, _), .flag(let id, _), .text(let id, _),
+            .failure(let id, _):
+            id
         case .death, .fatal: nil
         }
     }

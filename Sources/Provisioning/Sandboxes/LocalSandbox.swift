@@ -1,3 +1,4 @@
+import CShims
 import Core
 import Foundation
 import Glibc
@@ -11,7 +12,7 @@ package final class LocalSandbox: Sendable {
     package let configuration: SandboxConfiguration
     let launcher: Launcher
     let logger: Logger
-    /// BASE, opened while there was the right to: the provisioner gives root up afterwards.
+    /// BASE, only to ask for its file system's free space: it may be another user's.
     private let base: Int32
     private let deaths = DeathWatch()
     private let living = NIOLockedValueBox<[HostProcess: Living]>([:])
@@ -29,6 +30,21 @@ package final class LocalSandbox: Sendable {
         _ configuration: SandboxConfiguration, logger: Logger, onLauncherEnd: @escaping @Sendable () -> Void = {}
     ) async throws -> LocalSandbox {
         try checkPrograms(configuration)
+        try makeBase(configuration)
+        let launcher = try await Launcher.start(configuration, logger: logger, onEnd: onLauncherEnd)
+        return LocalSandbox(configuration: configuration, launcher: launcher, logger: logger)
+    }
+
+    /// With a launcher that runs already and made BASE.
+    static func open(
+        _ configuration: SandboxConfiguration, launcher socket: Int32, logger: Logger, onLauncherEnd: @escaping @Sendable () -> Void
+    ) throws -> LocalSandbox {
+        try checkPrograms(configuration)
+        let launcher = Launcher.shared(socket, logger: logger, onEnd: onLauncherEnd)
+        return LocalSandbox(configuration: configuration, launcher: launcher, logger: logger)
+    }
+
+    static func makeBase(_ configuration: SandboxConfiguration) throws {
         do {
             // Neutral and searchable: agents of other uids pass through it by name only.
             try FileManager.default.createDirectory(
@@ -37,12 +53,10 @@ package final class LocalSandbox: Sendable {
             throw AppError(
                 .unavailable, "The sandboxes' directory \(configuration.base) cannot be made.", field: "data-dir", cause: error)
         }
-        let launcher = try await Launcher.start(configuration, logger: logger, onEnd: onLauncherEnd)
-        return LocalSandbox(configuration: configuration, launcher: launcher, logger: logger)
     }
 
     private init(configuration: SandboxConfiguration, launcher: Launcher, logger: Logger) {
-        base = Glibc.open(configuration.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        base = slipway_open_path(configuration.base)
         self.configuration = configuration
         self.launcher = launcher
         self.logger = logger
@@ -125,6 +139,18 @@ package final class LocalSandbox: Sendable {
             return record(of: sandbox, workspace: workspace, number: number)
         } catch let failure as LauncherReply.Failure where failure.code == ESRCH || failure.code == ENOENT {
             return nil
+        }
+    }
+
+    /// The end of what the sandbox's own programs wrote (bubblewrap, keeper, agent), at most 32 KiB; empty when nothing was started
+    /// in this place yet.
+    package func log(workspace: WorkspaceID, number: Int) async throws -> String {
+        do {
+            return try await launcher.call(.log(number: number, workspace)).text()
+        } catch let failure as LauncherReply.Failure where failure.code == ENOENT || failure.code == EEXIST {
+            return ""
+        } catch let failure as LauncherReply.Failure {
+            throw actionError(failure, "looked into")
         }
     }
 

@@ -12,6 +12,13 @@ package struct AuditDesk: Sendable {
         return AuditEntryList(entries: found.items.map(\.shown), after: found.next)
     }
 
+    package func facts(
+        _ principal: Principal, kind: String?, subject: String?, actor: String?, _ page: PageRequest
+    ) async throws -> AuditFactList {
+        let found = try await gateway.audit.facts(principal, kind: kind, subject: subject, actor: actor, page)
+        return AuditFactList(facts: found.items.map(\.shown), after: found.next)
+    }
+
     package func checkpoints(_ page: PageRequest) async throws -> AuditCheckpointList {
         let found = try await gateway.audit.checkpoints(page)
         return AuditCheckpointList(checkpoints: found.items.map(\.shown), after: found.next)
@@ -58,6 +65,14 @@ extension AuditLink {
         API.AuditEntry(
             chain: chain.uuidString.lowercased(), n: n, kind: kind, subject: subject, digest: digest.hex,
             at: Date(timeIntervalSince1970: Double(at) / 1_000_000))
+    }
+}
+
+extension RecordedFact {
+    fileprivate var shown: AuditFact {
+        AuditFact(
+            id: id.uuidString.lowercased(), kind: kind, subject: subject, actorID: actor?.description, actor: actorName,
+            details: details, at: at)
     }
 }
 

@@ -16,12 +16,14 @@ package final class Replica: Sendable {
     private let logger: Logger
     private let lastSeen = NIOLockedValueBox(ContinuousClock.now)
 
-    package static func register(_ pool: PostgresPool, internalURL: String, host: String, logger: Logger) async throws -> Replica {
+    package static func register(_ pool: PostgresPool, internalURL: String, host: String, keyPrints: [String] = [], logger: Logger)
+        async throws -> Replica
+    {
         let id = ReplicaID()
         let rows = try await pool.query(
             """
-            INSERT INTO replicas (id, internal_url, host, epoch, version)
-            VALUES (\(id), \(internalURL), \(host), nextval('replica_epochs'), \(SlipwayVersion.current)) RETURNING epoch
+            INSERT INTO replicas (id, internal_url, host, epoch, version, key_prints)
+            VALUES (\(id), \(internalURL), \(host), nextval('replica_epochs'), \(SlipwayVersion.current), \(keyPrints)) RETURNING epoch
             """)
         return Replica(id: id, epoch: try rows[0]["epoch"], pool: pool, logger: logger)
     }

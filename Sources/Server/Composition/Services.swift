@@ -19,6 +19,7 @@ package struct Services: Sendable {
     package let tasks: TaskService
     package let interceptions: InterceptionDesk
     package let audit: AuditDesk
+    package let keys: KeyDesk
     package let workspaces: WorkspaceDesk
     package let logger: Logger
 
@@ -46,10 +47,12 @@ package struct Services: Sendable {
             goingAway: goingAway)
         taskRoutes.register(on: table)
         WorkspaceRoutes(desk: workspaces).register(on: table)
+        WorkspaceLogRoutes(desk: workspaces).register(on: table)
         ProviderRoutes(gateway: gateway, users: users).register(on: table)
         BudgetRoutes(gateway: gateway, users: users).register(on: table)
         InterceptionRoutes(desk: interceptions).register(on: table)
         AuditRoutes(desk: audit).register(on: table)
+        KeyRoutes(desk: keys).register(on: table)
         GatewayDoor(gateway: gateway).register(on: table)
         try registerPages(on: table, taskRoutes)
     }

@@ -5,10 +5,30 @@ import NIOConcurrencyHelpers
 
 /// A server process from its start to its end: what `slipway-server` runs.
 package enum SlipwayServer {
-    /// - Returns: the exit status: 0 after an ordered end, 1 when the start or a part failed.
-    package static func main(_ configuration: Configuration) async -> Int32 {
+    /// What has to happen on the process's first thread, before there is another: logging is set up, and root given up.
+    /// - Returns: nil when the server cannot start; the log says why.
+    package static func prepare(_ configuration: Configuration) -> Prepared? {
         LineLogHandler.bootstrap(format: configuration.logFormat, level: configuration.logLevel)
         let logger = Logger(label: "slipway")
+        var configuration = configuration
+        do {
+            let privileged = try RootStart.prepare(&configuration, logger: logger)
+            return Prepared(configuration: configuration, privileged: privileged, logger: logger)
+        } catch {
+            logger.critical("\(explanation(error))")
+            return nil
+        }
+    }
+
+    package struct Prepared: Sendable {
+        let configuration: Configuration
+        let privileged: PrivilegedLauncherOutcome?
+        let logger: Logger
+    }
+
+    /// - Returns: the exit status: 0 after an ordered end, 1 when the start or a part failed.
+    package static func main(_ prepared: Prepared) async -> Int32 {
+        let (configuration, logger) = (prepared.configuration, prepared.logger)
         signal(SIGPIPE, SIG_IGN)
         let signals = Signals(logger: logger)
         await signals.trap()
@@ -17,7 +37,11 @@ package enum SlipwayServer {
         signals.onSecond { lifecycle.hurry() }
 
         // Awaited below; a signal during the start cancels it.
-        let start = Task { try await Startup(configuration: configuration, lifecycle: lifecycle, logger: logger).run() }
+        let start = Task {
+            try await Startup(
+                configuration: configuration, privileged: prepared.privileged, lifecycle: lifecycle, logger: logger
+            ).run()
+        }
         signals.onFirst { start.cancel() }
         var status: Int32 = 0
         do {

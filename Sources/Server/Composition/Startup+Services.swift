@@ -26,14 +26,15 @@ extension Startup {
         lifecycle.run(.settings) { await snapshot.run() }
         let passwords = Passwords()
         lifecycle.started(.settings) { await passwords.close() }
-        let users = UserService(pool: pool, passwords: passwords, logger: logger)
+        let notifications = startNotifications(database)
+        try Task.checkCancellation()
+        let gateway = try await startGateway(database, ring: ring, replica: replica, metrics: metrics)
+        try await IdentityFacts.takeOver(gateway.facts)
+        let users = UserService(pool: pool, facts: gateway.facts, passwords: passwords, logger: logger)
         let authenticator = Authenticator(
             snapshot: snapshot, users: users,
             cookie: SessionCookie(isSecure: configuration.effectiveAccessURL.hasPrefix("https:")),
             accessURL: configuration.effectiveAccessURL)
-        let notifications = startNotifications(database)
-        try Task.checkCancellation()
-        let gateway = try await startGateway(database, ring: ring, replica: replica, metrics: metrics)
         try Task.checkCancellation()
         let workspaces = try await startWorkspaces(pool, replica: replica, host: host, notifications)
         try Task.checkCancellation()
@@ -41,11 +42,12 @@ extension Startup {
             pool, replica: replica, gateway: gateway, workspaces: workspaces, metrics: metrics, notifications)
         return Services(
             configuration: configuration, readiness: readiness, goingAway: goingAway, metrics: metrics, users: users,
-            tokens: TokenService(pool: pool), files: FileStore(pool: pool, largest: configuration.maxUpload.bytes),
-            authenticator: authenticator, gateway: gateway,
+            tokens: TokenService(pool: pool, facts: gateway.facts),
+            files: FileStore(pool: pool, largest: configuration.maxUpload.bytes), authenticator: authenticator, gateway: gateway,
             tasks: tasks,
             interceptions: InterceptionDesk(gateway: gateway, users: users), audit: AuditDesk(gateway: gateway),
-            workspaces: WorkspaceDesk(workspaces: workspaces), logger: logger)
+            keys: KeyDesk(pool: pool, ring: ring, facts: gateway.facts),
+            workspaces: WorkspaceDesk(workspaces: workspaces, logs: WorkspaceLogs(pool: pool)), logger: logger)
     }
 
     private func startNotifications(_ database: Database) -> PostgresListener? {
@@ -97,22 +99,26 @@ extension Startup {
     private func startWorkspaces(
         _ pool: PostgresPool, replica: Replica, host: String, _ notifications: PostgresListener?
     ) async throws -> WorkspaceService {
-        let base = configuration.dataDirectory + "/sandboxes"
-        var sandboxes = SandboxConfiguration(base: base, libexec: configuration.libexec ?? Self.usualLibexec)
-        try sandboxes.show(tools: configuration.tools)
-        try FileManager.default.createDirectory(
-            atPath: sandboxes.socketDirectory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
-        let provisioner = ProvisionerClient(.init(executable: Self.executable, configuration: sandboxes), logger: logger)
+        let sandboxes = try privileged?.configuration ?? Self.sandboxes(configuration)
+        // As root this was done, and one who gave root up may not.
+        if privileged == nil {
+            try FileManager.default.createDirectory(
+                atPath: sandboxes.socketDirectory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
+        }
+        let provisioner = ProvisionerClient(
+            .init(executable: Self.executable, configuration: sandboxes, launcher: privileged?.launcher), logger: logger)
         lifecycle.started(.provisioners, hurry: { provisioner.close() }) { provisioner.close() }
         let stack = WorkspaceStack(
             pool: pool, host: host, replica: replica.id, provisioner: provisioner,
-            socketPath: "\(sandboxes.socketDirectory)/\(getpid()).sock", space: DiskSpace(path: base), notifications: notifications,
+            socketPath: "\(sandboxes.socketDirectory)/\(getpid()).sock", space: DiskSpace(path: sandboxes.base),
+            notifications: notifications,
             logger: logger)
         try await stack.listener.start()
         lifecycle.started(.agentSessions) { await stack.listener.close() }
         lifecycle.run(.provisioners) { try await stack.worker.run() }
         lifecycle.run(.reconcilers) { try await stack.reconciler.run() }
         lifecycle.run(.reconcilers) { await stack.presence.run() }
+        lifecycle.run(.reconcilers) { await stack.agentLogs.run() }
         return stack.service
     }
 
@@ -135,8 +141,15 @@ extension Startup {
         return TaskService(store: TaskStore(pool), files: files, bus: bus, previews: previews, ledger: ledger)
     }
 
+    static func sandboxes(_ configuration: Configuration) throws -> SandboxConfiguration {
+        let libexec = configuration.libexec ?? usualLibexec
+        var sandboxes = SandboxConfiguration(base: configuration.dataDirectory + "/sandboxes", libexec: libexec)
+        try sandboxes.show(tools: configuration.tools)
+        return sandboxes
+    }
+
     /// This program, also after its file was replaced.
-    private static let executable: String = {
+    static let executable: String = {
         (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
     }()
 

@@ -8,6 +8,8 @@ import Schema
 /// The composition root: starts the parts one after the other and tells the lifecycle how each is closed.
 struct Startup: Sendable {
     let configuration: Configuration
+    /// Set when root started this server and it has given that up.
+    var privileged: PrivilegedLauncherOutcome?
     let lifecycle: Lifecycle
     let logger: Logger
 
@@ -23,7 +25,7 @@ struct Startup: Sendable {
 
     func run() async throws {
         let begin = ContinuousClock.now
-        try prepareDataDirectory()
+        try DataDirectory.make(configuration.dataDirectory)
         let readiness = Readiness()
         let database = try await openDatabase()
         let pool = database.pool
@@ -32,7 +34,7 @@ struct Startup: Sendable {
 
         let host = try HostID.load(configuration.dataDirectory)
         let replica = try await Replica.register(
-            pool, internalURL: configuration.effectiveAccessURL, host: host, logger: logger)
+            pool, internalURL: configuration.effectiveAccessURL, host: host, keyPrints: ring.prints, logger: logger)
         lifecycle.run(.heartbeat, stop: { await replica.leave() }) { await replica.run() }
         let disk = DiskWatch(path: configuration.dataDirectory, logger: logger)
         lifecycle.run(.reconcilers) { await disk.run() }
@@ -54,19 +56,6 @@ struct Startup: Sendable {
         }
         readiness.started()
         try await announce(port: port, users: services.users, took: begin.duration(to: .now))
-    }
-
-    private func prepareDataDirectory() throws {
-        let path = configuration.dataDirectory
-        do {
-            // Others may pass through: the embedded database runs as a user of its own. What must be private is so by itself.
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
-        } catch {
-            throw AppError(
-                .unavailable, "The data directory \(path) cannot be made; choose another with --data-dir.", field: "data-dir",
-                cause: error)
-        }
     }
 
     private func openDatabase() async throws -> Database {

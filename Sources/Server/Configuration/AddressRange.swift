@@ -29,6 +29,25 @@ package struct AddressRange: Sendable, Equatable, CustomStringConvertible {
         return other[whole] & mask == bytes[whole] & mask
     }
 
+    /// By whom somebody is recognised who may have many addresses: an IPv4 address, or the /64 of an IPv6 one, which is what a
+    /// single customer or machine is given. Nil for what is no address.
+    package static func neighbourhood(of address: String) -> String? {
+        guard let bytes = bytes(of: address) else { return nil }
+        if bytes.count == 4 { return bytes.map { "\($0)" }.joined(separator: ".") }
+        return bytes[..<8].map { String($0, radix: 16) }.joined(separator: ":") + "::/64"
+    }
+
+    /// An address as proxies write it: also in brackets, also with a port. Nil for anything else.
+    package static func address(in text: String) -> String? {
+        var candidates = [text]
+        if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
+            candidates.append(String(text[text.index(after: text.startIndex)..<end]))
+        } else if text.count(where: { $0 == ":" }) == 1, let colon = text.firstIndex(of: ":") {
+            candidates.append(String(text[..<colon]))
+        }
+        return candidates.first { bytes(of: $0) != nil }
+    }
+
     private static func bytes(of text: String) -> [UInt8]? {
         var v4 = in_addr()
         if inet_pton(AF_INET, text, &v4) == 1 { return withUnsafeBytes(of: &v4) { Array($0) } }

@@ -152,7 +152,7 @@ package struct ConfigurationLoader: Sendable {
             slipway-server: people delegate coding work to AI agents; this is the server they use.
 
             USAGE: slipway-server [options]
-                   slipway-server provisioner | demo-model [options]
+                   slipway-server keys add | provisioner | demo-model [options]
 
             Each option is also a variable (SLIPWAY_DATA_DIR for --data-dir) and a key of the YAML file of --config
             (data-dir: /srv/slipway). Flags win over variables, variables over the file.

@@ -55,11 +55,16 @@ package struct RequestFrame: Sendable {
         headers[.referrerPolicy] = "same-origin"
     }
 
-    /// The last address in `X-Forwarded-For` that no trusted proxy has.
+    /// The last address in `X-Forwarded-For` that no trusted proxy has; what stands before it is the client's own invention.
     private func client(behind headers: HTTPFields, peer: String) -> String {
         let hops = headers[values: .xForwardedFor].joined(separator: ",").split(separator: ",")
             .map { $0.trimmingCharacters(in: .whitespaces) }
-        return hops.last { hop in !trustedProxies.contains { $0.contains(hop) } } ?? peer
+        for hop in hops.reversed() {
+            // A proxy that writes something else hides its clients: they count as the proxy.
+            guard let address = AddressRange.address(in: hop) else { return peer }
+            if !trustedProxies.contains(where: { $0.contains(address) }) { return address }
+        }
+        return peer
     }
 
     private static func isUsable(_ id: String) -> Bool {

@@ -7,6 +7,7 @@ package enum Action: String, Sendable, CaseIterable {
     case readSelf, changeOwnPassword
     case listUsers, createUser, changeUser
     case listTokens, createToken, revokeToken
+    case readKeys, rotateKeys
     case readProviders, changeProviders
     case readModels, changeModelPolicies
     case readBudgets, changeBudgets
@@ -53,6 +54,8 @@ extension Action {
         case .listTokens: .roles(all, scope: .read, everyones: admins)
         case .createToken: .roles(all, scope: .all)
         case .revokeToken: .roles(all, scope: .all, everyones: admins)
+        case .readKeys: .roles(overseers, scope: .read, everyones: overseers)
+        case .rotateKeys: .roles(admins, scope: .all, everyones: admins)
         case .readProviders: .roles(overseers, scope: .read, everyones: overseers)
         case .changeProviders: .roles(admins, scope: .all, everyones: admins)
         case .readModels: .roles(all, scope: .read, everyones: overseers)

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Gateway
 import Postgres
 
 /// The rules of API tokens.
@@ -8,8 +9,12 @@ package struct TokenService: Sendable {
     private static let longestLifetime = Duration.seconds(366 * 24 * 3600)
 
     private let store: TokenStore
+    private let changes: TokenChanges
 
-    package init(pool: PostgresPool) { store = TokenStore(pool: pool) }
+    package init(pool: PostgresPool, facts: AuditFacts) {
+        store = TokenStore(pool: pool)
+        changes = TokenChanges(facts: facts)
+    }
 
     /// `lifetime` nil: the usual 30 days; zero: does not expire.
     package func create(
@@ -41,7 +46,7 @@ package struct TokenService: Sendable {
                 .badRequest, "A token lives at most 366 days; 0 means that it does not expire.", field: "lifetime_seconds")
         }
         let credential = Credential.token()
-        let token = try await store.insert(
+        let token = try await changes.insert(
             organization, user, name: name, credential: credential, scope: scope, lifetime: lifetime == .zero ? nil : lifetime)
         return (credential.text, token)
     }
@@ -53,7 +58,7 @@ package struct TokenService: Sendable {
 
     package func revoke(_ principal: Principal, _ token: TokenID) async throws {
         let mayAll = principal.reach(of: .revokeToken) == .everyones
-        guard try await store.revoke(principal.organization, user: mayAll ? nil : principal.user, token) else {
+        guard try await changes.revoke(principal, user: mayAll ? nil : principal.user, token) else {
             throw AppError(.notFound, "There is no such token.", field: "token")
         }
     }

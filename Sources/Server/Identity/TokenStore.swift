@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Gateway
 import Postgres
 
 package struct TokenRecord: Sendable {
@@ -28,30 +29,13 @@ package struct TokenRecord: Sendable {
     }
 }
 
-/// The SQL of API tokens.
+/// The SQL of API tokens, for reading.
 struct TokenStore: Sendable {
     let pool: PostgresPool
 
-    private static let columns: Query = """
+    fileprivate static let columns: Query = """
         t.id, t.user_id, u.username, t.name, t.hint, t.scope, t.created_at, t.expires_at, t.revoked_at, t.last_used_at
         """
-
-    /// `lifetime` nil: does not expire.
-    func insert(
-        _ organization: OrganizationID, _ user: UserID, name: String, credential: Credential, scope: TokenScope, lifetime: Duration?
-    ) async throws -> TokenRecord {
-        let rows = try await pool.query(
-            """
-            WITH t AS (
-                INSERT INTO tokens (id, organization_id, user_id, name, hash, hint, scope, expires_at)
-                VALUES (\(TokenID()), \(organization), \(user), \(name), \(credential.hash), \(credential.hint), \(scope.rawValue),
-                        now() + make_interval(secs => \(lifetime?.inSeconds)))
-                RETURNING *
-            )
-            SELECT \(Self.columns) FROM t JOIN users u ON u.id = t.user_id
-            """)
-        return try TokenRecord(row: rows[0])
-    }
 
     /// Newest first; `user` nil: everybody's.
     func list(_ organization: OrganizationID, user: UserID?, _ page: PageRequest) async throws -> Page<TokenRecord> {
@@ -71,15 +55,6 @@ struct TokenStore: Sendable {
             """)
         let tokens = try rows.prefix(page.limit).map(TokenRecord.init)
         return Page(items: tokens, next: rows.count > page.limit ? tokens.last?.id.description : nil)
-    }
-
-    /// Whether there was such a token; `user` nil: anybody's. Revoking twice is no error.
-    func revoke(_ organization: OrganizationID, user: UserID?, _ token: TokenID) async throws -> Bool {
-        try await pool.execute(
-            """
-            UPDATE tokens SET revoked_at = coalesce(revoked_at, now())
-            WHERE organization_id = \(organization) AND id = \(token) AND (\(user)::uuid IS NULL OR user_id = \(user))
-            """) == 1
     }
 
     /// Of a token that is not in the snapshot yet. Nil when it is unknown, revoked or expired, or its user is suspended.
@@ -123,4 +98,45 @@ struct TokenStore: Sendable {
         FROM tokens t JOIN users u ON u.id = t.user_id
         WHERE t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now()) AND u.status = 'active'
         """
+}
+
+/// The SQL that makes and revokes API tokens; each change is put on record by its own transaction.
+struct TokenChanges: Sendable {
+    let facts: AuditFacts
+
+    /// `lifetime` nil: does not expire.
+    func insert(
+        _ organization: OrganizationID, _ user: UserID, name: String, credential: Credential, scope: TokenScope, lifetime: Duration?
+    ) async throws -> TokenRecord {
+        try await facts.record { connection in
+            let rows = try await connection.query(
+                """
+                WITH t AS (
+                    INSERT INTO tokens (id, organization_id, user_id, name, hash, hint, scope, expires_at)
+                    VALUES (\(TokenID()), \(organization), \(user), \(name), \(credential.hash), \(credential.hint), \(scope.rawValue),
+                            now() + make_interval(secs => \(lifetime?.inSeconds)))
+                    RETURNING *
+                )
+                SELECT \(TokenStore.columns) FROM t JOIN users u ON u.id = t.user_id
+                """)
+            let token = try TokenRecord(row: rows[0])
+            return (token, try await IdentityFacts.tokens(connection, [token.id], .created, actor: user))
+        }
+    }
+
+    /// Whether there was such a token; `user` nil: anybody's. Revoking twice is no error.
+    func revoke(_ principal: Principal, user: UserID?, _ token: TokenID) async throws -> Bool {
+        try await facts.record { connection in
+            let rows = try await connection.query(
+                """
+                SELECT revoked_at IS NOT NULL AS is_revoked FROM tokens
+                WHERE organization_id = \(principal.organization) AND id = \(token)
+                    AND (\(user)::uuid IS NULL OR user_id = \(user)) FOR UPDATE
+                """)
+            guard let row = rows.first else { return (false, []) }
+            if try row["is_revoked"] { return (true, []) }
+            try await connection.execute("UPDATE tokens SET revoked_at = now() WHERE id = \(token)")
+            return (true, try await IdentityFacts.tokens(connection, [token], .revoked, actor: principal.user))
+        }
+    }
 }

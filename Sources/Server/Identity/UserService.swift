@@ -1,28 +1,22 @@
 import Core
 import Foundation
+import Gateway
 import Logging
 import NIOConcurrencyHelpers
 import Postgres
 
 /// The rules of accounts: the first one, log-in and its limits, changes by admins.
 package final class UserService: Sendable {
-    private struct Limits {
-        /// Guessing one password from one address.
-        var pair = AttemptLimiter(capacity: 5, refill: .seconds(12))
-        /// Guessing many users' passwords from one address.
-        var address = AttemptLimiter(capacity: 20, refill: .seconds(3))
-        /// Guessing one password from many addresses.
-        var username = AttemptLimiter(capacity: 100, refill: .seconds(6))
-    }
-
     private let store: UserStore
+    private let facts: AuditFacts
     private let sessions: SessionStore
     private let passwords: Passwords
     private let logger: Logger
-    private let limits = NIOLockedValueBox(Limits())
+    private let limits = NIOLockedValueBox(LoginLimits())
 
-    package init(pool: PostgresPool, passwords: Passwords, logger: Logger) {
-        store = UserStore(pool: pool)
+    package init(pool: PostgresPool, facts: AuditFacts, passwords: Passwords, logger: Logger) {
+        store = UserStore(pool: pool, facts: facts)
+        self.facts = facts
         sessions = SessionStore(pool: pool)
         self.passwords = passwords
         self.logger = logger
@@ -44,7 +38,7 @@ package final class UserService: Sendable {
     package func createFirst(
         setupCode: String, username: String, email: String?, password: Secret<String>, address: String?
     ) async throws -> UserRecord {
-        try limit("set-up code", username: "", address: address)
+        try await limit("set-up code", username: "", address: address)
         if try await store.anyExists() {
             throw AppError(.conflict, "This server has its first user already; log in instead, or ask an admin for an account.")
         }
@@ -62,35 +56,39 @@ package final class UserService: Sendable {
     /// - Throws: `unauthenticated`, the same for an unknown user and a wrong password; `rateLimited` with when to try again.
     package func logIn(username: String, password: Secret<String>, address: String?) async throws -> UserRecord {
         let username = username.lowercased()
-        try limit("log-in", username: username, address: address)
+        try await limit("log-in", username: username, address: address)
         let found = try await store.findForLogin(username: username)
         guard try await passwords.verify(password, against: found?.passwordHash), let user = found?.user else {
             logger.notice("A log-in failed.", metadata: ["username": "\(username.prefix(40))", "address": "\(address ?? "-")"])
             throw AppError(.unauthenticated, "The user name or the password is wrong.")
         }
         guard !user.isSuspended else { throw AppError(.forbidden, "This account is suspended; ask an admin.") }
-        let now = ContinuousClock.now
-        limits.withLockedValue { limits in
-            limits.pair.succeeded("\(address ?? "-") \(username)", at: now)
-            limits.address.succeeded(address ?? "-", at: now)
-            limits.username.succeeded(username, at: now)
-        }
+        limits.withLockedValue { $0.succeeded(username: username, address: address, at: .now) }
         return user
     }
 
-    private func limit(_ what: String, username: String, address: String?) throws {
-        let now = ContinuousClock.now
-        let address = address ?? "-"
-        let wait = limits.withLockedValue { limits in
-            limits.pair.attempt("\(address) \(username)", at: now)
-                ?? limits.address.attempt(address, at: now)
-                ?? limits.username.attempt(username, at: now)
-        }
-        guard let wait else { return }
+    private func limit(_ what: String, username: String, address: String?) async throws {
+        let verdict = limits.withLockedValue { $0.attempt(username: username, address: address, at: .now) }
+        guard case .wait(let wait, let isReported) = verdict else { return }
+        if isReported { await reportLock(of: what, username: username, address: address ?? "-") }
         let seconds = Int(wait.inSeconds.rounded(.up))
         throw AppError(
             .rateLimited, "Too many attempts of \(what); try again in \(max(1, seconds)) s.",
             retry: .after(.seconds(max(1, seconds))))
+    }
+
+    /// Names the user only when there is one: people type passwords into the wrong field.
+    private func reportLock(of what: String, username: String, address: String) async {
+        do {
+            let user = username.isEmpty ? nil : try await store.findForLogin(username: username)?.user
+            let subject = user?.username ?? "(unknown)"
+            logger.warning("Too many attempts of \(what).", metadata: ["username": "\(subject)", "address": "\(address)"])
+            try await facts.record(
+                organization: user?.organization ?? .default, actor: nil, kind: "login.locked", subject: subject,
+                ["address": address, "what": what])
+        } catch {
+            logger.error("A lock could not be put on record.", metadata: ["error": "\(error)"])
+        }
     }
 
     /// A session for a browser; what is returned goes into its cookie.
@@ -138,7 +136,7 @@ package final class UserService: Sendable {
         let user = try await get(principal, reference)
         try checkMayGrant(principal, user.roles)
         if isSuspended, user.id == principal.user { throw AppError(.conflict, "Nobody can suspend their own account.") }
-        try await store.setStatus(principal.organization, user.id, isSuspended: isSuspended)
+        try await store.setStatus(principal, user.id, isSuspended: isSuspended)
         return try await get(principal, user.id.description)
     }
 
@@ -146,7 +144,7 @@ package final class UserService: Sendable {
         let roles = try Self.check(roles: roles)
         let user = try await get(principal, reference)
         try checkMayGrant(principal, roles.union(user.roles))
-        try await store.setRoles(principal.organization, user.id, roles)
+        try await store.setRoles(principal, user.id, roles)
         return try await get(principal, user.id.description)
     }
 
@@ -166,7 +164,7 @@ package final class UserService: Sendable {
             }
             try checkMayGrant(principal, user.roles)
         }
-        try await store.setPassword(principal.organization, user.id, hash: try await passwords.hash(new))
+        try await store.setPassword(principal, user.id, hash: try await passwords.hash(new))
     }
 
     /// An admin must not make, or take over, an owner.

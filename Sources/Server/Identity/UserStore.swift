@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Gateway
 import Postgres
 
 /// A user as it is stored; the password's hash stays in the store.
@@ -29,9 +30,10 @@ package struct UserRecord: Sendable {
     }
 }
 
-/// The SQL of users and of the codes that make the first one.
+/// The SQL of users and of the codes that make the first one. Every change is put on record by its own transaction.
 struct UserStore: Sendable {
     let pool: PostgresPool
+    let facts: AuditFacts
 
     private static let columns: Query = "id, organization_id, username, email, roles, status, created_at, last_seen_at"
 
@@ -52,7 +54,7 @@ struct UserStore: Sendable {
     /// Makes the first user. Of several at the same time one succeeds: the organization's row is the lock.
     /// - Throws: `conflict` when there is a user already; `forbidden` for a wrong code.
     func insertFirst(codeHash: Data, _ new: NewUser) async throws -> UserRecord {
-        try await pool.withTransaction { connection in
+        try await facts.record { connection in
             _ = try await connection.query("SELECT id FROM organizations WHERE id = \(OrganizationID.default) FOR UPDATE")
             let exists: Bool = try await connection.query("SELECT EXISTS (SELECT 1 FROM users) AS it")[0]["it"]
             guard !exists else {
@@ -65,13 +67,17 @@ struct UserStore: Sendable {
                     field: "setup_code")
             }
             _ = try await connection.execute("DELETE FROM setup_codes")
-            return try await Self.insert(new, organization: .default, on: connection)
+            let user = try await Self.insert(new, organization: .default, on: connection)
+            return (user, try await IdentityFacts.users(connection, [user.id], .first, actor: user.id))
         }
     }
 
     /// - Throws: `conflict` when the name is taken.
     func insert(_ principal: Principal, _ new: NewUser) async throws -> UserRecord {
-        try await pool.withConnection { try await Self.insert(new, organization: principal.organization, on: $0) }
+        try await facts.record { connection in
+            let user = try await Self.insert(new, organization: principal.organization, on: connection)
+            return (user, try await IdentityFacts.users(connection, [user.id], .created, actor: principal.user))
+        }
     }
 
     private static func insert(_ new: NewUser, organization: OrganizationID, on connection: PostgresConnection) async throws
@@ -122,17 +128,20 @@ struct UserStore: Sendable {
     }
 
     /// Also ends the user's sessions in browsers; tokens have their own life.
-    func setPassword(_ organization: OrganizationID, _ user: UserID, hash: String) async throws {
-        try await pool.withTransaction { connection in
+    func setPassword(_ principal: Principal, _ user: UserID, hash: String) async throws {
+        let organization = principal.organization
+        try await facts.record { connection in
             _ = try await connection.pipeline([
                 "UPDATE users SET password_hash = \(hash) WHERE organization_id = \(organization) AND id = \(user)",
                 "DELETE FROM login_sessions WHERE organization_id = \(organization) AND user_id = \(user)",
             ])
+            return ((), try await IdentityFacts.users(connection, [user], .password, actor: principal.user))
         }
     }
 
-    func setStatus(_ organization: OrganizationID, _ user: UserID, isSuspended: Bool) async throws {
-        try await changeKeepingAnOwner(organization) { connection in
+    func setStatus(_ principal: Principal, _ user: UserID, isSuspended: Bool) async throws {
+        let organization = principal.organization
+        try await changeKeepingAnOwner(principal, user, .status) { connection in
             let status = isSuspended ? "suspended" : "active"
             try await connection.execute(
                 "UPDATE users SET status = \(status) WHERE organization_id = \(organization) AND id = \(user)")
@@ -143,20 +152,23 @@ struct UserStore: Sendable {
         }
     }
 
-    func setRoles(_ organization: OrganizationID, _ user: UserID, _ roles: Set<Role>) async throws {
-        try await changeKeepingAnOwner(organization) { connection in
+    func setRoles(_ principal: Principal, _ user: UserID, _ roles: Set<Role>) async throws {
+        try await changeKeepingAnOwner(principal, user, .roles) { connection in
             try await connection.execute(
                 """
-                UPDATE users SET roles = \(roles.map(\.rawValue).sorted()) WHERE organization_id = \(organization) AND id = \(user)
+                UPDATE users SET roles = \(roles.map(\.rawValue).sorted())
+                WHERE organization_id = \(principal.organization) AND id = \(user)
                 """)
         }
     }
 
     /// - Throws: `conflict` when the change would leave nobody who may do everything.
     private func changeKeepingAnOwner(
-        _ organization: OrganizationID, _ body: @Sendable (PostgresConnection) async throws -> Void
+        _ principal: Principal, _ user: UserID, _ event: IdentityFacts.UserEvent,
+        _ body: @escaping @Sendable (PostgresConnection) async throws -> Void
     ) async throws {
-        try await pool.withTransaction { connection in
+        let organization = principal.organization
+        try await facts.record { connection in
             _ = try await connection.query("SELECT id FROM organizations WHERE id = \(organization) FOR UPDATE")
             try await body(connection)
             let owned: Bool = try await connection.query(
@@ -164,6 +176,7 @@ struct UserStore: Sendable {
                 SELECT EXISTS (SELECT 1 FROM users WHERE organization_id = \(organization) AND status = 'active' AND 'owner' = ANY (roles)) AS it
                 """)[0]["it"]
             guard owned else { throw AppError(.conflict, "This would leave the organization without an active owner.") }
+            return ((), try await IdentityFacts.users(connection, [user], event, actor: principal.user))
         }
     }
 }

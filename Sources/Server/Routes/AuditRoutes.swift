@@ -11,12 +11,22 @@ struct AuditRoutes: Sendable {
 
     func register(on table: RouteTable) {
         table.on(.get, APIPaths.audit + "/entries", .readAudit, entries)
+        table.on(.get, APIPaths.audit + "/facts", .readAudit, facts)
         table.on(.get, APIPaths.audit + "/checkpoints", .readAudit, checkpoints)
         table.on(.post, APIPaths.audit + "/verify", .verifyAudit, verify)
     }
 
     @Sendable func entries(_ call: Call) async throws -> Response {
         try .json(try await desk.entries(try call.incoming.page()))
+    }
+
+    /// What was changed, the newest first; `?kind=user` takes `user.create` and the like, `?subject=` one subject, `?actor=` one user's.
+    @Sendable func facts(_ call: Call) async throws -> Response {
+        let incoming = call.incoming
+        return try .json(
+            try await desk.facts(
+                call.principal, kind: incoming.query("kind"), subject: incoming.query("subject"), actor: incoming.query("actor"),
+                try incoming.page()))
     }
 
     @Sendable func checkpoints(_ call: Call) async throws -> Response {

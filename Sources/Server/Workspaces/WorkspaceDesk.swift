@@ -7,6 +7,7 @@ import Workspaces
 /// Workspaces as the API and the pages show them. The rules are `WorkspaceService`'s.
 package struct WorkspaceDesk: Sendable {
     let workspaces: WorkspaceService
+    let logs: WorkspaceLogs
 
     package func list(_ principal: Principal, _ page: PageRequest) async throws -> WorkspaceList {
         let everyones = principal.reach(of: .readWorkspaces) == .everyones

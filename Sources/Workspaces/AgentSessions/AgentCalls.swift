@@ -7,6 +7,7 @@ import NIOHPACK
 /// Answers what an agent asks on its call connection. What it says is testimony: it is logged as the agent's word.
 struct AgentCalls: Sendable {
     let workspace: WorkspaceID
+    let onLog: @Sendable (WorkspaceID, AgentLogLines) -> Void
     let logger: Logger
 
     /// One call at a time, until the connection ends: an agent that floods waits for itself.
@@ -29,6 +30,7 @@ struct AgentCalls: Sendable {
                     level: line.level == "error" ? .warning : .debug, "agent: \(Self.printable(line.text))",
                     metadata: ["workspace": "\(workspace)"])
             }
+            onLog(workspace, batch)
             stream.post([":status": "200"])
         default: stream.post([":status": "404"])
         }

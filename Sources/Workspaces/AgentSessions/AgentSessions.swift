@@ -24,10 +24,16 @@ package final class AgentSessions: Sendable {
     private let state = NIOLockedValueBox(State())
     private let logger: Logger
     private let onChange: @Sendable (WorkspaceID, Change) -> Void
+    private let onLog: @Sendable (WorkspaceID, AgentLogLines) -> Void
 
-    /// - Parameter onChange: Called on an event loop; must not block.
-    package init(logger: Logger, onChange: @escaping @Sendable (WorkspaceID, Change) -> Void = { _, _ in }) {
-        (self.logger, self.onChange) = (logger, onChange)
+    /// - Parameters:
+    ///   - onChange: Called on an event loop; must not block.
+    ///   - onLog: Hears what agents say of themselves; must not block.
+    package init(
+        logger: Logger, onChange: @escaping @Sendable (WorkspaceID, Change) -> Void = { _, _ in },
+        onLog: @escaping @Sendable (WorkspaceID, AgentLogLines) -> Void = { _, _ in }
+    ) {
+        (self.logger, self.onChange, self.onLog) = (logger, onChange, onLog)
     }
 
     /// The agents that are connected here.
@@ -162,6 +168,6 @@ extension AgentSessions {
         if isClosed { return tunnel.goAway() }
         tunnel.channel.closeFuture.whenComplete { _ in self.state.withLockedValue { $0.calls[key] = nil } }
         // Ends with the connection, which `close()` ends.
-        Task { await AgentCalls(workspace: workspace, logger: logger).answer(tunnel) }
+        Task { await AgentCalls(workspace: workspace, onLog: onLog, logger: logger).answer(tunnel) }
     }
 }

@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import Logging
 import Provisioning
 
@@ -8,25 +9,55 @@ struct BuildRunner: Sendable {
     let sessions: AgentSessions
     let logger: Logger
 
-    func run(_ job: ClaimedJob) async -> JobOutcome {
-        do {
+    func run(_ job: ClaimedJob) async -> (outcome: JobOutcome, log: [LogLine]) {
+        let stage =
             switch job.transition {
-            case .start: return .started(try await start(job))
+            case .start: "Starting workspace"
+            case .stop: "Stopping workspace"
+            case .delete: "Deleting workspace"
+            }
+        var log: [LogLine] = []
+        func note(_ text: String, _ level: LogLine.Level = .info) {
+            log += LogLine.lines(text, at: Date(), source: .server, level: level, stage: stage)
+        }
+        note("Build \(job.number)\(job.attempt > 1 ? ", attempt \(job.attempt): the server that had it before fell silent" : "").")
+        let began = ContinuousClock.now
+        do {
+            let outcome: JobOutcome
+            switch job.transition {
+            case .start:
+                let record = try await start(job)
+                let isolation = record.isolation
+                note(
+                    """
+                    The sandbox runs: uids \(isolation.uids); memory \(isolation.memory); processes \(isolation.processes); cpu \(isolation.cpu); \
+                    quota \(isolation.quota); home \(isolation.home).
+                    """)
+                outcome = .started(record)
             case .stop:
                 try await stop(job)
-                return .stopped
+                outcome = .stopped
             case .delete:
                 try await stop(job)
                 try await provisioner.delete(workspace: job.workspace, number: job.place)
-                return .deleted
+                outcome = .deleted
             }
+            note("Done in \(Int((ContinuousClock.now - began) / .milliseconds(1))) ms.")
+            return (outcome, log)
         } catch {
             logger.warning(
                 "a workspace build failed",
                 metadata: ["workspace": "\(job.workspace)", "transition": "\(job.transition.rawValue)", "error": "\(error)"])
             let message = (error as? AppError)?.message ?? "The server failed at this. Its log says more."
-            return .failed(job.transition, message: message)
+            note(message, .error)
+            return (.failed(job.transition, message: message), log + (await sandboxLog(job)))
         }
+    }
+
+    /// What bubblewrap and the sandbox's own programs said; not what the workload did.
+    private func sandboxLog(_ job: ClaimedJob) async -> [LogLine] {
+        guard let text = try? await provisioner.log(workspace: job.workspace, number: job.place) else { return [] }
+        return Array(LogLine.lines(text, at: Date(), source: .provisioner, stage: "Sandbox").suffix(100))
     }
 
     private func start(_ job: ClaimedJob) async throws -> SandboxRecord {

@@ -77,7 +77,7 @@ struct JobQueue: Sendable {
     }
 
     /// Writes down how it went, with what belongs to it, unless another worker has the job by now.
-    func complete(_ job: ClaimedJob, _ outcome: JobOutcome) async throws {
+    func complete(_ job: ClaimedJob, _ outcome: JobOutcome, _ log: [LogLine] = []) async throws {
         try await pool.withTransaction { transaction in
             let isOurs =
                 try await transaction.execute(
@@ -86,6 +86,7 @@ struct JobQueue: Sendable {
                     WHERE id = \(job.id) AND worker_id = \(worker) AND attempts = \(job.attempt) AND completed_at IS NULL
                     """) > 0
             guard isOurs else { return }
+            try await LogStore.builds(pool).append(log, to: job.build.uuid, transaction)
             switch outcome {
             case .started(let record):
                 try await transaction.pipeline([

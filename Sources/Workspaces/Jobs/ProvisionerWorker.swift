@@ -62,19 +62,19 @@ package final class ProvisionerWorker: Service {
     /// Not cancelled half-way: a sandbox that was started is written down. Awaited here; the server's shutdown bounds it.
     private func perform(_ job: ClaimedJob) async {
         await Task {
-            let outcome = await withTaskGroup(of: Void.self) { group in
+            let (outcome, log) = await withTaskGroup(of: Void.self) { group in
                 group.addTask { await self.beat(job) }
                 defer { group.cancelAll() }
                 return await self.runner.run(job)
             }
-            await self.writeDown(job, outcome)
+            await self.writeDown(job, outcome, log)
             self.changes.tell(job.workspace)
         }.value
     }
 
-    private func writeDown(_ job: ClaimedJob, _ outcome: JobOutcome) async {
+    private func writeDown(_ job: ClaimedJob, _ outcome: JobOutcome, _ log: [LogLine]) async {
         for attempt in 1...3 {
-            do { return try await queue.complete(job, outcome) } catch {
+            do { return try await queue.complete(job, outcome, log) } catch {
                 logger.warning(
                     "a build's outcome is not written down yet", metadata: ["workspace": "\(job.workspace)", "error": "\(error)"])
                 if attempt < 3 { try? await Task.sleep(for: .milliseconds(300)) }

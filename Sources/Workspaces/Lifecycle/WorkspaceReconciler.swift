@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import Logging
 import NIOConcurrencyHelpers
 import Postgres
@@ -120,8 +121,26 @@ package final class WorkspaceReconciler: Service {
     private func ended(_ workspace: WorkspaceID, sandbox: String, _ end: SandboxEnd, _ message: String) async throws {
         adopted.withLockedValue { _ = $0.remove(sandbox) }
         guard try await store.markEnded(workspace, sandbox: sandbox, end, message) else { return }
-        if end != .stopped { logger.notice("a sandbox ended", metadata: ["workspace": "\(workspace)", "reason": "\(message)"]) }
+        if end != .stopped {
+            await writeDown(workspace, sandbox: sandbox, message)
+            logger.notice("a sandbox ended", metadata: ["workspace": "\(workspace)", "reason": "\(message)"])
+        }
         if sessions.present(workspace)?.sandbox == sandbox { sessions.disconnect(workspace) }
         changes.tell(workspace)
+    }
+
+    /// To the log of the build that started it: why it ended, and its last words.
+    private func writeDown(_ workspace: WorkspaceID, sandbox: String, _ message: String) async {
+        do {
+            guard let (build, place) = try await store.build(of: sandbox, in: workspace) else { return }
+            let text = try? await provisioner.log(workspace: workspace, number: place)
+            let now = Date()
+            let lines =
+                LogLine.lines(message, at: now, source: .server, level: .error, stage: "Sandbox ended")
+                + LogLine.lines(text ?? "", at: now, source: .provisioner, stage: "Sandbox").suffix(100)
+            try await LogStore.builds(store.pool).append(lines, to: build.uuid)
+        } catch {
+            logger.debug("a sandbox's end is not in its log", metadata: ["workspace": "\(workspace)", "error": "\(error)"])
+        }
     }
 }

@@ -31,7 +31,8 @@ extension WorkspaceService {
                 case .unreachable:
                     throw AppError(.unavailable, workspace.reason ?? "The workspace's machine is away.", retry: .after(.seconds(5)))
                 case .stopped, .stopping, .failed, .deleting, .deleted:
-                    throw AppError(.conflict, "Workspace '\(workspace.name)' is \(workspace.status.rawValue)\(reason)")
+                    let more = workspace.reason == nil ? "" : " See: slipway workspace logs \(workspace.name)"
+                    throw AppError(.conflict, "Workspace '\(workspace.name)' is \(workspace.status.rawValue)\(reason)\(more)")
                 }
                 await bell.wait(.milliseconds(500))
                 try Task.checkCancellation()

@@ -146,4 +146,14 @@ struct WorkspaceStore: Sendable {
             WHERE workspace_id = \(workspace) AND sandbox->>'sandboxID' = \(sandbox) AND ended_at IS NULL
             """) > 0
     }
+
+    /// The build that started a sandbox, and the workspace's place.
+    func build(of sandbox: String, in workspace: WorkspaceID) async throws -> (BuildID, place: Int)? {
+        let rows = try await pool.query(
+            """
+            SELECT b.id, w.place FROM workspace_builds b JOIN workspaces w ON w.id = b.workspace_id
+            WHERE b.workspace_id = \(workspace) AND b.sandbox->>'sandboxID' = \(sandbox) AND w.place IS NOT NULL
+            """)
+        return try rows.first.map { (try $0["id"], try $0["place"]) }
+    }
 }

@@ -8,26 +8,73 @@ struct AuditCommand: AsyncParsableCommand {
         subcommands: [List.self, Show.self, Verify.self, Checkpoints.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Recorded model calls, the newest first.")
+        static let configuration = CommandConfiguration(
+            abstract:
+                "What is on record, the newest first: model calls, and changes to accounts, tokens, providers, policies, budgets.",
+            discussion:
+                "With --model only model calls, with --kind only changes ('user', 'token', 'user.roles', 'login.locked', …).")
         @OptionGroup var connection: Connection
-        @Option(help: "How many.") var limit = 50
-        @Option(help: "Only this user's.") var user: String?
+        @Option(help: "How many of each.") var limit = 50
+        @Option(help: "Only what this user did.") var user: String?
         @Option(help: "Only calls of this model.") var model: String?
+        @Option(help: "Only changes of this kind.") var kind: String?
+        @Option(help: "Only changes to this subject: a user's name, 'user/token', a provider, a policy.") var subject: String?
 
         func run() async throws {
             try await reporting {
-                let list: InterceptionList = try await connection.client().get(
-                    APIPaths.interceptions, query: [("limit", "\(limit)"), ("initiator", user), ("model", model)])
-                try connection.show(list) { list in
-                    var table = Table("started", "user", "client", "model", "#in", "#out", "#cost", "state", "id")
-                    for call in list.interceptions {
-                        table.add(
-                            Text.time(call.startedAt), call.initiator, call.client, call.model,
-                            call.usage.map { "\($0.inputTokens)" } ?? "-",
-                            call.usage.map { "\($0.outputTokens)" } ?? "-", Text.money(call.costNanoDollars), call.status, call.id)
-                    }
-                    table.show(ifEmpty: "No model calls on record.")
+                let client = try connection.client()
+                var record = Record()
+                if kind == nil, subject == nil {
+                    let list: InterceptionList = try await client.get(
+                        APIPaths.interceptions, query: [("limit", "\(limit)"), ("initiator", user), ("model", model)])
+                    record.interceptions = list.interceptions
                 }
+                if model == nil {
+                    record.facts = try await changes(client)
+                }
+                try connection.show(record) { record in
+                    record.table.show(ifEmpty: "Nothing on record.")
+                }
+            }
+        }
+
+        /// Those who may not read the record of changes see their own calls.
+        private func changes(_ client: APIClient) async throws -> [AuditFact] {
+            do {
+                let list: AuditFactList = try await client.get(
+                    APIPaths.audit + "/facts",
+                    query: [("limit", "\(limit)"), ("actor", user), ("kind", kind), ("subject", subject)])
+                return list.facts
+            } catch let failure as Failure where failure.status == .notAllowed && kind == nil && subject == nil {
+                return []
+            }
+        }
+
+        struct Record: Codable {
+            var interceptions: [Interception] = []
+            var facts: [AuditFact] = []
+
+            var table: Table {
+                var lines: [(at: Date, cells: [String])] = interceptions.map { call in
+                    let tokens = call.usage.map { ", \($0.inputTokens) in, \($0.outputTokens) out" } ?? ""
+                    return (
+                        call.startedAt,
+                        [
+                            call.initiator, "call", call.model, "\(call.status), \(Text.money(call.costNanoDollars))\(tokens)",
+                            call.id,
+                        ]
+                    )
+                }
+                lines += facts.map { fact in
+                    let details = fact.details.filter {
+                        !["id", "user", "password", "key"].contains($0.key) && $0.value != fact.subject
+                    }
+                    let words = details.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+                    return (fact.at, [fact.actor ?? "-", fact.kind, fact.subject, words, fact.id])
+                }
+                var table = Table("at", "actor", "what", "subject", "details", "id")
+                for line in lines.sorted(by: { $0.at > $1.at }) { table.add(row: [Text.time(line.at)] + line.cells) }
+                return table
             }
         }
     }

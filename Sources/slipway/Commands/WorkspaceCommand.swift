@@ -5,7 +5,8 @@ import Foundation
 struct WorkspaceCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "workspace", abstract: "The sandboxes that work happens in.",
-        subcommands: [List.self, Create.self, Start.self, Stop.self, Delete.self, Exec.self], defaultSubcommand: List.self)
+        subcommands: [List.self, Create.self, Start.self, Stop.self, Delete.self, Exec.self, WorkspaceLogsCommand.self],
+        defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Your workspaces; admins see everybody's.")
@@ -23,6 +24,9 @@ struct WorkspaceCommand: AsyncParsableCommand {
                             workspace.id, workspace.reason ?? "")
                     }
                     table.show(ifEmpty: "No workspaces. A task makes its own.")
+                    for workspace in list.workspaces where workspace.status == "failed" {
+                        Terminal.note("see: slipway workspace logs \(workspace.name)")
+                    }
                 }
             }
         }

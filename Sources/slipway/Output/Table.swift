@@ -13,7 +13,8 @@ struct Table {
         columns = titles.map { $0.hasPrefix("#") ? Column(title: String($0.dropFirst()), isNumber: true) : Column(title: $0) }
     }
 
-    mutating func add(_ cells: String...) { rows.append(cells.map { Terminal.plain($0).replacing("\n", with: " ") }) }
+    mutating func add(_ cells: String...) { add(row: cells) }
+    mutating func add(row: [String]) { rows.append(row.map { Terminal.plain($0).replacing("\n", with: " ") }) }
 
     func show(ifEmpty: String) {
         guard !rows.isEmpty else { return print(ifEmpty) }

@@ -40,6 +40,9 @@ final class LocalProvisioner: Provisioner {
         return true
     }
     func usage(_ record: SandboxRecord) async throws -> SandboxUsage { try await sandbox.usage(record) }
+    func log(workspace: WorkspaceID, number: Int) async throws -> String {
+        try await sandbox.log(workspace: workspace, number: number)
+    }
 
     /// Ends with the sandbox.
     private func watch(_ record: SandboxRecord) {
