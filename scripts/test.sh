@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Runs the built tests, one test target after the other: several of them load the machine on purpose, and what one measures
-# must not be another's doing. `test.sh` runs all, `test.sh GatewayTests ServerTests` these. A target that fails is run once
+# must not be another's doing. `test.sh` runs all, `test.sh GatewayTests ServerTests` these;
+# `clients` are the official Python packages against the gateway (Tests/clients). A target that fails is run once
 # more, since a busy machine can break a test that races real processes; that is printed, and two failures are a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 targets=("$@")
 if [ ${#targets[@]} = 0 ]; then
     for folder in Tests/*Tests; do targets+=("$(basename "$folder")"); done
+    targets+=(clients)
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -18,6 +20,13 @@ bundle=$(swift build --show-bin-path)/slipwayPackageTests.xctest
 # Those that start real servers and sandboxes, and look at the clock, run one test at a time.
 alone=" ServerTests WorkspacesTests "
 run() {
+    if [ "$target" = clients ]; then # the official Python packages against the gateway
+        SLIPWAY_BIN=$(dirname "$bundle") Tests/clients/gateway.sh >"$log" 2>&1
+        local status=$?
+        count=$(sed -nE 's/^all ([0-9]+) passed$/\1/p' "$log")
+        [ $status = 0 ] && [ "${count:-0}" -gt 0 ]
+        return
+    fi
     local how=()
     [[ $alone == *" $target "* ]] && how=(--no-parallel)
     "$bundle" --filter "^$target\\." --testing-library swift-testing ${how[@]+"${how[@]}"} >"$log" 2>&1
@@ -27,6 +36,7 @@ run() {
 }
 complain() {
     printf '%-20s FAILED in %d s%s\n' "$target" $((SECONDS - begin)) "$1"
+    [ "$target" = clients ] && { grep -v '^ok ' "$log" | tail -n 40; return; }
     grep -E '✘|↳|rror:|atal|Thread' "$log" | grep -vE '^[◇✔]|↳ (Testing Library|Target)' | cut -c1-1500 | tail -n 80
 }
 for target in "${targets[@]}"; do

@@ -217,6 +217,33 @@ def a_wrong_key_is_an_authentication_error(a, o):
     )
 
 
+def a_budget_that_does_not_cover_the_call_is_the_packages_own_error(a, o):
+    if not OPTIONS.poor_token:
+        return  # the scripted model knows no budgets
+    poor = client_of_anthropic(OPTIONS.poor_token)
+    for call in (
+        lambda: poor.messages.create(model=MODEL, max_tokens=500, messages=say("demo: ping")),
+        lambda: poor.messages.stream(model=MODEL, max_tokens=500, messages=say("demo: ping")).__enter__(),
+    ):
+        error = raised(anthropic.PaymentRequiredError, call)
+        assert error.status_code == 402 and error.body["error"]["type"] == "billing_error", error.body
+        assert "budget" in error.body["error"]["message"] and error.request_id, error.body
+    poor = client_of_openai(OPTIONS.poor_token)
+    for stream in (False, True):
+        error = raised(
+            openai.RateLimitError,
+            lambda: poor.chat.completions.create(model=MODEL, messages=say("demo: ping"), max_completion_tokens=500, stream=stream),
+        )
+        assert error.code == "insufficient_quota" and "budget" in error.message, error
+
+
+def a_model_that_is_not_there_is_not_found(a, o):
+    if not OPTIONS.token:
+        return
+    raised(anthropic.NotFoundError, lambda: a.messages.create(model="no-such-model", max_tokens=5, messages=say("demo: ping")))
+    raised(openai.NotFoundError, lambda: o.chat.completions.create(model="no-such-model", messages=say("demo: ping")))
+
+
 def fifty_streams_at_once_do_not_mix(a, o):
     async def one(client, n):
         async with client.messages.stream(
@@ -273,6 +300,7 @@ if __name__ == "__main__":
     parser.add_argument("--anthropic", required=True, help="base URL of the Messages side, without /v1")
     parser.add_argument("--openai", required=True, help="base URL of the Chat Completions side, with /v1")
     parser.add_argument("--token", default="", help="a Slipway token, when the URLs are the gateway's")
+    parser.add_argument("--poor-token", default="", help="a token of somebody whose budget covers no call")
     parser.add_argument("--only", default="", help="runs the checks whose name contains this")
     OPTIONS = parser.parse_args()
     KEY = OPTIONS.token or "any-key-will-do"
