@@ -46,11 +46,11 @@ struct PageResponder: Sendable {
             body: .init(byteBuffer: ByteBuffer(string: text)))
     }
 
-    /// Where to go after signing in: a path on this server, else its start. `//host` and `/\host` would lead elsewhere, and so would
-    /// `/<tab>/host`: browsers take control characters out of a URL before they read it.
+    /// Where to go after signing in: a path on this server, else its start. `//host` and `/\host` would lead elsewhere, and so
+    /// would `/<tab>/host`: browsers take control characters out of a URL before they read it.
     static func localPath(_ text: String) -> String {
-        guard text.hasPrefix("/"), !text.hasPrefix("//"), !text.hasPrefix("/\\"), text.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
-        else { return "/tasks" }
+        let isPlain = text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+        guard isPlain, text.hasPrefix("/"), !text.hasPrefix("//"), !text.hasPrefix("/\\") else { return "/tasks" }
         return text == "/" ? "/tasks" : text
     }
 }

@@ -147,7 +147,7 @@ import TestSupport
             let error = await #expect(throws: AppError.self) {
                 try await bench.service.waitReady(bench.principal, made.id, within: .seconds(20))
             }
-            #expect(error?.message == "Workspace 'one' is failed: No bubblewrap here.")
+            #expect(error?.message == "Workspace 'one' is failed: No bubblewrap here. See: slipway workspace logs one")
             bench.provisioner.state.withLockedValue { $0.startError = nil }
             _ = try await bench.service.start(bench.principal, made.id)
             _ = try await bench.until(made.id, .running)
