@@ -162,7 +162,7 @@ let package = Package(
             ], swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
-            dependencies: ["Server", "slipway-server", "API", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
+            dependencies: ["Server", "slipway-server", "API", "Gateway", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
         .testTarget(
             name: "DocsTests", dependencies: ["Server", "slipway", "slipway-server", "API", "Core", "TestSupport"],

@@ -36,5 +36,7 @@ do {
     // EX_CONFIG: a supervisor need not try again.
     exit(78)
 }
-guard let prepared = SlipwayServer.prepare(configuration) else { exit(1) }
-exit(await SlipwayServer.main(prepared))
+switch SlipwayServer.prepare(configuration) {
+case .ended(let status): exit(status)
+case .prepared(let prepared): exit(await SlipwayServer.main(prepared))
+}

@@ -147,7 +147,7 @@ import Testing
     @Test func `accounts from before changes were recorded are taken over once, and named when they appear later`() async throws {
         try await TestDatabase.with { database in
             let pool = database.pool()
-            let token = try await People.token(pool, "old", roles: [.owner])
+            let token = try await People.token(pool, "old", roles: [.owner], isRecorded: false)
             let keys = ["SLIPWAY_KEYS": KeyRing.generatedText(id: "shared")]
             let first = try await ServerProcess.start(database: database.url, environment: keys)
             func verify(_ server: ServerProcess) async throws -> AuditVerification {
@@ -156,7 +156,7 @@ import Testing
             }
             #expect(try await verify(first).ok)
             await first.stop()
-            _ = try await People.token(pool, "late", roles: [.owner])
+            _ = try await People.token(pool, "late", roles: [.owner], isRecorded: false)
             let second = try await ServerProcess.start(database: database.url, environment: keys)
             let verdict = try await verify(second)
             #expect(verdict.problems.count { $0.kind == "inserted" && $0.message.contains("late") } == 1, "\(verdict.problems)")

@@ -11,6 +11,7 @@ import Testing
         .readSelf: "oaum", .changeOwnPassword: "oaum",
         .listUsers: "OAU-", .createUser: "OA--", .changeUser: "OA--",
         .listTokens: "OAum", .createToken: "oaum", .revokeToken: "OAum",
+        .readKeys: "OAU-", .rotateKeys: "OA--",
         .readProviders: "OAU-", .changeProviders: "OA--",
         .readModels: "OAUm", .changeModelPolicies: "OA--",
         .readBudgets: "OAUm", .changeBudgets: "OA--",
@@ -41,7 +42,7 @@ import Testing
         let owner: Set<Role> = [.owner]
         #expect((action.reach(roles: owner, scope: .gateway) > .none) == (action == .callModels))
         #expect((action.reach(roles: owner, scope: .read) > .none) == (needed == .read))
-        let changes = ["create", "change", "revoke", "steer", "upload", "enter", "call"]
+        let changes = ["create", "change", "revoke", "steer", "upload", "enter", "call", "rotate"]
         if changes.contains(where: action.rawValue.hasPrefix) { #expect(needed != .read) }
     }
 

@@ -9,6 +9,8 @@ import Testing
 @testable import Server
 
 @Suite struct RouteRoleTests {
+    private static let ring = KeyRing.generatedText(id: "k")
+
     /// The routes as the server registers them, from services that are started for it.
     private func routes(_ database: TestDatabase) async throws -> [RouteTable.Entry] {
         let pool = database.pool()
@@ -16,7 +18,7 @@ import Testing
         let configuration = Configuration(dataDirectory: try ServerProcess.temporaryDirectory())
         let replica = try await Replica.register(pool, internalURL: "http://127.0.0.1", host: "test", logger: .silent)
         let services = try await Startup(configuration: configuration, lifecycle: lifecycle, logger: .silent).startServices(
-            .init(pool: pool, calls: pool), ring: try KeyRing(text: KeyRing.generatedText(id: "k")), replica: replica, host: "test",
+            .init(pool: pool, calls: pool), ring: try KeyRing(text: Self.ring), replica: replica, host: "test",
             readiness: Readiness())
         let table = RouteTable(router: Router(context: SlipwayContext.self), authenticator: services.authenticator)
         try services.register(on: table)
@@ -31,7 +33,7 @@ import Testing
             let entries = try await routes(database)
             #expect(entries.count > 15)
             let pool = database.pool()
-            let server = try await ServerProcess.start(database: database.url)
+            let server = try await ServerProcess.start(database: database.url, environment: ["SLIPWAY_KEYS": Self.ring])
             let stranger = Client(server).with("sec-fetch-site", "same-origin")
             for entry in entries where entry.action != .logOut {
                 // Ids and names of things that do not exist: who is let in gets as far as "not found" or "bad request".

@@ -237,11 +237,14 @@ def a_budget_that_does_not_cover_the_call_is_the_packages_own_error(a, o):
         assert error.code == "insufficient_quota" and "budget" in error.message, error
 
 
-def a_model_that_is_not_there_is_not_found(a, o):
+def a_model_without_a_price_is_not_permitted(a, o):
     if not OPTIONS.token:
         return
-    raised(anthropic.NotFoundError, lambda: a.messages.create(model="no-such-model", max_tokens=5, messages=say("demo: ping")))
-    raised(openai.NotFoundError, lambda: o.chat.completions.create(model="no-such-model", messages=say("demo: ping")))
+    for kind, call in (
+        (anthropic.PermissionDeniedError, lambda: a.messages.create(model="no-such-model", max_tokens=5, messages=say("demo: ping"))),
+        (openai.PermissionDeniedError, lambda: o.chat.completions.create(model="no-such-model", messages=say("demo: ping"))),
+    ):
+        assert "no-such-model" in str(raised(kind, call))
 
 
 def fifty_streams_at_once_do_not_mix(a, o):

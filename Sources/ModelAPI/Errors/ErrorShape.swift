@@ -85,7 +85,8 @@ package enum ErrorShape {
                     $0.field("message", message)
                     $0.field("type", type)
                     $0.fieldNull("param")
-                    $0.fieldNull("code")
+                    // By this code clients tell that waiting will not help.
+                    if type == "insufficient_quota" { $0.field("code", type) } else { $0.fieldNull("code") }
                 }
             case .gemini:
                 json.fieldObject("error") {

@@ -5,18 +5,27 @@ import NIOConcurrencyHelpers
 
 /// A server process from its start to its end: what `slipway-server` runs.
 package enum SlipwayServer {
+    /// How far a server got before it had threads.
+    package enum Beginning: Sendable {
+        case prepared(Prepared)
+        /// With this exit status; the log says why.
+        case ended(Int32)
+    }
+
     /// What has to happen on the process's first thread, before there is another: logging is set up, and root given up.
-    /// - Returns: nil when the server cannot start; the log says why.
-    package static func prepare(_ configuration: Configuration) -> Prepared? {
+    package static func prepare(_ configuration: Configuration) -> Beginning {
         LineLogHandler.bootstrap(format: configuration.logFormat, level: configuration.logLevel)
         let logger = Logger(label: "slipway")
         var configuration = configuration
         do {
-            let privileged = try RootStart.prepare(&configuration, logger: logger)
-            return Prepared(configuration: configuration, privileged: privileged, logger: logger)
+            let privileged = try Signals.held { try RootStart.prepare(&configuration, logger: logger) }
+            return .prepared(Prepared(configuration: configuration, privileged: privileged, logger: logger))
+        } catch is CancellationError {
+            logger.notice("Stopped during the start.")
+            return .ended(0)
         } catch {
             logger.critical("\(explanation(error))")
-            return nil
+            return .ended(1)
         }
     }
 
@@ -32,6 +41,9 @@ package enum SlipwayServer {
         signal(SIGPIPE, SIG_IGN)
         let signals = Signals(logger: logger)
         await signals.trap()
+        if prepared.privileged != nil {
+            logger.notice("Started by root, running as \(ServerAccount.name).", metadata: ["uid": "\(geteuid())"])
+        }
         let lifecycle = Lifecycle(
             plan: .slipway(drainDelay: configuration.drainDelay, grace: configuration.grace), logger: logger)
         signals.onSecond { lifecycle.hurry() }

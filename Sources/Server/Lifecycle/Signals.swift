@@ -27,6 +27,21 @@ final class Signals: Sendable {
         }
     }
 
+    /// For what must not be cut short before signals are trapped: they wait for its end.
+    /// - Throws: what the body throws; `CancellationError` when one came.
+    static func held<Value>(_ body: () throws -> Value) throws -> Value {
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        defer { pthread_sigmask(SIG_UNBLOCK, &signals, nil) }
+        let value = try body()
+        var none = timespec()
+        // Taken out, or it would be delivered after all.
+        if sigtimedwait(&signals, nil, &none) > 0 { throw CancellationError() }
+        return value
+    }
+
     private func received(_ name: String) {
         let (count, waiting, actions) = state.withLockedValue { state in
             state.count += 1

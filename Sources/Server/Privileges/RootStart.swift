@@ -39,7 +39,6 @@ struct RootStart {
         try ClosedFolders(account: account).open(needed(by: configuration, sandboxes))
         try giveUpRights(lowPort: (1..<1024).contains(configuration.listen.port))
         try checkFiles(configuration)
-        logger.notice("Started by root, running as \(ServerAccount.name).", metadata: ["uid": "\(account.uid)"])
         return PrivilegedLauncherOutcome(configuration: sandboxes, launcher: launcher)
     }
 
