@@ -284,7 +284,7 @@ extension Gateway {
         let providers = enabled.map(\.name).joined(separator: ", ")
         throw AppError(
             .notFound,
-            "No enabled provider has a price for the model '\(name.prefix(128))' (providers: \(providers.isEmpty ? "none" : providers)). See slipway models list.",
+            "No enabled provider has a price for the model '\(name.prefix(128))' (providers: \(providers.isEmpty ? "none; an admin adds one with 'slipway providers add'" : providers)). See slipway models list.",
             field: "model")
     }
 

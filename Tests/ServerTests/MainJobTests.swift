@@ -82,6 +82,60 @@ import Testing
         }
     }
 
+    @Test func `a paused task is resumed from its page with a higher limit, and refused with the way back without one`()
+        async throws
+    {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            let task = try bench.createTask("demo: steps", server, ["--max-steps", "1"])
+            let paused = try await bench.follow(task, bench.client(server)) { task, _ in JobBench.isAtRest(task) }
+            #expect(paused.task.status == "paused")
+
+            let stranger = Client(server).with("sec-fetch-site", "same-origin")
+            let signedIn = try await stranger.send("POST", "/login", Data("username=dev&password=a+long+enough+password+1".utf8))
+            let cookie = try #require(signedIn.header("set-cookie")?.split(separator: ";").first, "\(signedIn.text)")
+            let browser = stranger.with("cookie", String(cookie))
+            let page = try await browser.get("/tasks/\(task)")
+            #expect(page.text.contains(#"name="steps" type="number" min="2""#), "\(page.text)")
+
+            let same = try await browser.send("POST", "/tasks/\(task)/resume", Data("steps=1&dollars=&minutes=".utf8))
+            #expect(same.status == 400 && same.text.contains("a limit above that"))
+            #expect(same.text.contains(#"<a href="/tasks/\#(task)">Back to the task</a>"#), "\(same.text)")
+            let more = try await browser.send("POST", "/tasks/\(task)/resume", Data("steps=50&dollars=&minutes=".utf8))
+            #expect(more.status == 303, "\(more.text)")
+            let done = try await bench.follow(task, bench.client(server)) { task, _ in task.status == "completed" }
+            #expect(done.task.limits.steps == 50)
+            let nowhere = try await browser.with("accept", "text/html,*/*").get("/nothing")
+            #expect(nowhere.status == 404 && nowhere.text.hasPrefix("<!doctype html>"), "\(nowhere.text)")
+            #expect(try await browser.get("/nothing").error?.code == "not_found")
+            let list = try await browser.get("/tasks")
+            #expect(list.text.contains("7 steps"))
+            await server.stop()
+        }
+    }
+
+    @Test func `what a client is told wrongly is said before anything is sent, and ends with the code for it`() async throws {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            let base = try bench.slipway(["task", "create", "--prompt", "x", "--base", "nobranch"], server: server)
+            #expect(base.status == 1 && base.errors.contains("has no branch 'nobranch'") && base.errors.contains("main"))
+            let cost = try bench.slipway(["task", "create", "--prompt", "x", "--max-cost", "much"], server: server)
+            #expect(cost.status == 64 && cost.errors.contains("'much'"), "\(cost.errors)")
+            let page = try bench.slipway(["task", "list", "--url", server.url + "/tasks?after=1"], server: server)
+            #expect(page.status == 64 && page.errors.contains("address of a page"), "\(page.errors)")
+            let done = try bench.slipway(["models", "allow", "all", "--model", "*", "--output", "json"], server: server)
+            let removed = try bench.slipway(["models", "remove-policy", "all", "--output", "json"], server: server)
+            for outcome in [done, removed] {
+                #expect(
+                    (try? JSONSerialization.jsonObject(with: Data(outcome.output.utf8))) != nil,
+                    "\(outcome.output)\(outcome.errors)")
+            }
+            await server.stop()
+        }
+    }
+
     /// Asks for the interrupt, waits for it, and checks that it was done within a second by the server's own clock: from the request's
     /// event to the one that says the task is interrupted, its work saved.
     private func interrupt(_ task: String, _ bench: JobBench, _ client: Client) async throws -> (AgentTask, [TaskEvent]) {

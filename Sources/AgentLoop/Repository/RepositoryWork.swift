@@ -23,7 +23,7 @@ struct RepositoryWork: Sendable {
 
     /// A plain folder name, whatever the repository is called.
     static func folder(_ name: String) -> String {
-        let kept = name.unicodeScalars.filter {
+        let kept = name.folding(options: .diacriticInsensitive, locale: nil).replacing(" ", with: "-").unicodeScalars.filter {
             $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "._-".unicodeScalars.contains($0))
         }
         let text = String(String.UnicodeScalarView(kept)).prefix(60).drop { $0 == "." || $0 == "-" }

@@ -79,7 +79,9 @@ package enum TaskName {
     package static func make(from title: String, chance: UInt16) -> String {
         var words: [String] = []
         var length = 0
-        for word in title.lowercased().split(whereSeparator: { !($0.isASCII && ($0.isLetter || $0.isNumber)) }) {
+        // Letters lose their marks, not the word its letters.
+        let plain = title.folding(options: .diacriticInsensitive, locale: nil).lowercased()
+        for word in plain.split(whereSeparator: { !($0.isASCII && ($0.isLetter || $0.isNumber)) }) {
             guard length + word.count <= 32, words.count < 5 else { break }
             words.append(String(word))
             length += word.count + 1

@@ -118,6 +118,6 @@ package struct ProviderService: Sendable {
     }
 
     private static func missing(_ name: String) -> AppError {
-        AppError(.notFound, "There is no provider named '\(name)'; see GET /api/v2/ai/providers.", field: "provider")
+        AppError(.notFound, "There is no provider named '\(name)'; 'slipway providers list' shows them.", field: "provider")
     }
 }

@@ -31,7 +31,8 @@ package struct Services: Sendable {
 
     func router() throws -> Router<SlipwayContext> {
         let router = Router(context: SlipwayContext.self)
-        router.add(middleware: RequestMiddleware(frame: frame))
+        let responder = PageResponder(templates: try DashboardTemplates(files: Embedded.files))
+        router.add(middleware: RequestMiddleware(frame: frame) { try responder.failed($0, $1, nil) })
         try register(on: RouteTable(router: router, authenticator: authenticator))
         return router
     }

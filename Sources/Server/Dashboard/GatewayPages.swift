@@ -32,7 +32,8 @@ struct SessionsPage: PageView {
             Row(
                 id: session.id, client: session.client, prompt: session.prompt.map { PageText.line($0) } ?? "(no text)",
                 initiator: session.initiator, provider: session.providers.joined(separator: ", "),
-                models: session.models.joined(separator: ", "), interceptions: PageText.count(session.interceptions),
+                models: session.models.joined(separator: ", "),
+                interceptions: "\(PageText.count(session.interceptions)) call\(session.interceptions == 1 ? "" : "s")",
                 tokens: PageText.count(session.usage.total), cost: NanoDollars(session.costNanoDollars).description,
                 started: PageText.ago(session.startedAt, now: now), startedIso: PageText.iso(session.startedAt))
         }
@@ -92,6 +93,7 @@ struct InterceptionPage: PageView {
     struct Fact: Sendable {
         var name: String
         var value: String
+        var link: String?
     }
 
     struct Tool: Sendable {
@@ -164,7 +166,9 @@ struct InterceptionPage: PageView {
         }
         if let reason = call.stopReason { facts.append(Fact(name: "Stopped because", value: reason)) }
         if let hint = call.credentialHint { facts.append(Fact(name: "Key", value: hint)) }
-        if let task = call.taskID { facts.append(Fact(name: "Task", value: "\(task), step \(call.taskStep ?? 0)")) }
+        if let task = call.taskID {
+            facts.append(Fact(name: "Task", value: "step \(call.taskStep ?? 0) of it", link: "/tasks/\(task)"))
+        }
         if let error = call.error { facts.append(Fact(name: "Error", value: error)) }
         return facts
     }

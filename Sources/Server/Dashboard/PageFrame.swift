@@ -39,6 +39,8 @@ struct MessagePage: PageView {
     var heading: String
     var message: String
     var requestId: String?
+    var back = "/"
+    var backTo = "Back to the start"
 }
 
 /// Signing in, or making the first account.

@@ -27,11 +27,24 @@ struct PageResponder: Sendable {
             case .unavailable: "Not now"
             default: "That did not work"
             }
-        return try page(
-            MessagePage(
-                frame: PageFrame(title: heading, principal: principal), heading: heading,
-                message: error.code == .internal ? "The server's log says more." : error.message, requestId: incoming.requestID),
-            status: error.status)
+        var view = MessagePage(
+            frame: PageFrame(title: heading, principal: principal), heading: heading,
+            message: error.code == .internal ? "The server's log says more." : error.message, requestId: incoming.requestID)
+        if incoming.request.method == .post, let (path, name) = Self.page(ofForm: incoming.request.uri.path) {
+            view.back = path
+            view.backTo = name
+        }
+        return try page(view, status: error.status)
+    }
+
+    /// The page that has the form which is sent to `path`.
+    static func page(ofForm path: String) -> (path: String, name: String)? {
+        let parts = path.split(separator: "/")
+        switch parts.first {
+        case "tasks" where parts.count == 3: return ("/tasks/\(parts[1])", "Back to the task")
+        case "workspaces": return ("/workspaces", "Back to the workspaces")
+        default: return nil
+        }
     }
 
     func seeOther(_ path: String) -> Response { Response(status: .seeOther, headers: [.location: path]) }

@@ -33,7 +33,7 @@ struct TaskEventView: Sendable {
         switch event.kind {
         case "user_message", "message_queued":
             isUser = true
-            from = event.kind == "message_queued" ? "\(event.from ?? "you"), waiting to be read" : event.from ?? "you"
+            from = event.kind == "message_queued" ? "\(event.from ?? "you"), to be read before the next step" : event.from ?? "you"
             text = event.text ?? ""
         case "text":
             isText = true
@@ -89,13 +89,16 @@ struct TaskEventView: Sendable {
             return ("Step \(event.step ?? 0)", "", event.model)
         case "cost":
             let total = event.totalCostNanoDollars.map { "\(NanoDollars($0)) in all" }
-            return ("cost \(NanoDollars(event.costNanoDollars ?? 0))", "", total)
+            return ("Cost \(NanoDollars(event.costNanoDollars ?? 0))\(total == nil ? "" : ",")", "", total)
         case "workspace_ready":
             return ("The workspace is ready", "", event.text)
         case "committed":
-            let size = "\(event.changedFiles ?? 0) files, +\(event.additions ?? 0) −\(event.deletions ?? 0)"
+            let size = "\(counted(event.changedFiles ?? 0, "file")), +\(event.additions ?? 0) −\(event.deletions ?? 0)"
             return ("Commit \((event.commit ?? "").prefix(10)) on \(event.branch ?? "")", "good", size)
-        case "completed": return ("Completed", "good", event.text)
+        // Its text is the last answer, which stands above.
+        case "completed": return ("Completed", "good", nil)
+        case "interrupt_requested": return ("Interrupt requested", "", event.from.map { "by \($0)" })
+        case "resumed": return ("Resumed", "", event.from.map { "by \($0)" })
         case "failed", "step_failed": return (event.text ?? event.reason ?? "Failed", "bad", nil)
         case "paused", "interrupted", "waiting":
             return (event.kind.prefix(1).uppercased() + event.kind.dropFirst(), "warn", event.text ?? event.reason)

@@ -38,6 +38,7 @@ struct TaskPageRoutes: Sendable {
     @Sendable private func diff(_ call: Call) async throws -> Response {
         let task = try await routes.find(call)
         var page = view(of: task, call)
+        page.frame.title = "Diff of \(task.title)"
         page.show(diff: String(decoding: try await routes.diffText(call.principal, task), as: UTF8.self))
         page.lastSequence = Int64(task.lastSeq)
         return try responder.page(page)
@@ -82,7 +83,8 @@ struct TaskPageRoutes: Sendable {
 
     @Sendable private func resume(_ call: Call) async throws -> Response {
         let task = try await routes.steerable(call)
-        try await routes.tasks.resume(call.principal, task.id)
+        let limits = try LimitFields(try await call.incoming.form()).changes(from: routes.shown(task, call).limits)
+        try await routes.tasks.resume(call.principal, task.id, limits: limits.wanted)
         return responder.seeOther("/tasks/\(task.id)")
     }
 

@@ -26,7 +26,7 @@ struct TasksPage: PageView {
         var owner: String
         var repository: String
         var model: String
-        var steps: Int
+        var steps: String
         var cost: String
         var created: String
         var createdIso: String
@@ -45,7 +45,7 @@ struct TasksPage: PageView {
             Row(
                 id: task.id, title: PageText.line(task.title), state: task.status, tone: Tone.of(task.status), owner: task.owner,
                 repository: task.repository.name, model: task.scripted ? "\(task.model) (scripted)" : task.model,
-                steps: task.usage.steps,
+                steps: counted(task.usage.steps, "step"),
                 cost: NanoDollars(task.usage.costNanoDollars).description, created: PageText.ago(task.createdAt, now: now),
                 createdIso: PageText.iso(task.createdAt))
         }
@@ -74,6 +74,9 @@ struct TaskHead: Sendable {
     var scripted: Bool
     var branch: String
     var owner: String
+    var dollarsField: String
+    var minutesField: String
+    var leastSteps: Int
     var mayInterrupt: Bool
     var mayResume: Bool
 
@@ -91,6 +94,10 @@ struct TaskHead: Sendable {
         scripted = task.scripted
         branch = task.repository.branch
         owner = task.owner
+        let fields = LimitFields(task.limits)
+        dollarsField = fields.dollars
+        minutesField = fields.minutes
+        leastSteps = task.usage.steps + 1
         mayInterrupt = maySteer && ["running", "queued", "waiting"].contains(task.status)
         mayResume = maySteer && ["paused", "interrupted", "failed"].contains(task.status)
     }
@@ -114,6 +121,9 @@ struct TaskPage: PageView {
     var scripted: Bool
     var branch: String
     var owner: String
+    var dollarsField: String
+    var minutesField: String
+    var leastSteps: Int
     var mayInterrupt: Bool
     var mayResume: Bool
 
@@ -145,6 +155,9 @@ struct TaskPage: PageView {
         scripted = head.scripted
         branch = head.branch
         owner = head.owner
+        dollarsField = head.dollarsField
+        minutesField = head.minutesField
+        leastSteps = head.leastSteps
         mayInterrupt = head.mayInterrupt
         mayResume = head.mayResume
         shortId = task.name
@@ -168,6 +181,6 @@ struct TaskPage: PageView {
         }
         hasDiff = true
         files = view.files
-        diffSummary = "\(view.files.count) file\(view.files.count == 1 ? "" : "s"), +\(view.added) −\(view.removed)"
+        diffSummary = "\(counted(view.files.count, "file")), +\(view.added) −\(view.removed)"
     }
 }

@@ -6,6 +6,8 @@ import Logging
 /// The frame around every request that the router answers; errors become JSON here.
 package struct RequestMiddleware: RouterMiddleware {
     let frame: RequestFrame
+    /// How a browser is told of an error where no page is; nil: as JSON.
+    var page: (@Sendable (AppError, Incoming) throws -> Response)?
 
     package func handle(
         _ request: Request, context: SlipwayContext, next: (Request, SlipwayContext) async throws -> Response
@@ -22,12 +24,21 @@ package struct RequestMiddleware: RouterMiddleware {
             let error = AppError(anything: error)
             context.note(error)
             response = .error(error, requestID: context.requestID)
+            if let page, Self.isBrowser(request), let shown = try? page(error, Incoming(request: request, context: context)) {
+                response = shown
+            }
         }
         frame.close(
             opened, method: request.method.rawValue, path: request.uri.path, route: context.endpointPath ?? "-",
             status: response.status)
         RequestFrame.complete(&response.headers, requestID: context.requestID)
         return response
+    }
+
+    /// Somebody who typed an address or followed a link, and no program.
+    private static func isBrowser(_ request: Request) -> Bool {
+        request.method == .get && !request.uri.path.hasPrefix("/api/") && !request.uri.path.hasPrefix("/internal/")
+            && request.headers[.accept]?.contains("text/html") == true
     }
 }
 

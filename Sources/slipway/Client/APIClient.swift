@@ -15,10 +15,15 @@ struct APIClient: Sendable {
     init(url: String, token: String?) throws {
         var url = url
         while url.hasSuffix("/") { url.removeLast() }
-        guard url.hasPrefix("http://") || url.hasPrefix("https://"), URL(string: url)?.host != nil else {
+        guard url.hasPrefix("http://") || url.hasPrefix("https://"), let parts = URL(string: url), parts.host != nil else {
             throw Failure(
-                .failed, "'\(url)' is no address of a server.",
+                .usage, "'\(url)' is no address of a server.",
                 hint: "It looks like http://127.0.0.1:7990 or https://slipway.example.com.")
+        }
+        guard parts.path().isEmpty, parts.query() == nil else {
+            throw Failure(
+                .usage, "'\(url)' is the address of a page, not of a server.",
+                hint: "Leave out what follows the host and port.")
         }
         self.url = url
         self.token = token
@@ -93,8 +98,12 @@ struct APIClient: Sendable {
         }
         guard (200..<300).contains(response.status) else {
             let text = try await response.body.collect(upTo: 1 << 20)
-            throw Failure(
+            var failure = Failure(
                 status: response.status, body: try? APICoding.decoder().decode(ErrorResponse.self, from: Data(buffer: text)))
+            if response.status == 401, token != nil, token == ProcessInfo.processInfo.environment["SLIPWAY_TOKEN"] {
+                failure.hint = "The token is the one in SLIPWAY_TOKEN: replace it, or unset it to use where you signed in."
+            }
+            throw failure
         }
         return response
     }

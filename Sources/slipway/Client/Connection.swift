@@ -18,7 +18,9 @@ struct Connection: ParsableArguments {
         guard let address = url ?? environment["SLIPWAY_URL"] ?? stored?.url else {
             throw Failure(.notAllowed, "You are not signed in.", hint: "Use 'slipway login URL'.")
         }
-        if let token { return try APIClient(url: address, token: token) }
+        // Also says what is wrong with an address before anything is said about signing in there.
+        let stranger = try APIClient(url: address, token: token)
+        if token != nil { return stranger }
         // A token goes to the server that gave it, and to no other.
         guard let stored, Self.same(stored.url, address) else {
             throw Failure(
@@ -31,6 +33,9 @@ struct Connection: ParsableArguments {
         func plain(_ url: String) -> String { String(url.lowercased().reversed().drop { $0 == "/" }.reversed()) }
         return plain(a) == plain(b)
     }
+
+    /// Says that something is done which has no value of its own.
+    func done(_ message: String) throws { try show(["message": message]) { _ in print(message) } }
 
     /// Prints a value as JSON, or as `text` does.
     func show<Value: Encodable>(_ value: Value, text: (Value) -> Void) throws {

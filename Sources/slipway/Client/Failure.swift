@@ -10,6 +10,7 @@ struct Failure: Error {
         case notFound = 4
         case taskNotCompleted = 5
         case auditProblems = 6
+        case usage = 64
         case unreachable = 69
     }
 
@@ -32,7 +33,7 @@ struct Failure: Error {
         }
         if let id = body?.detail, !id.isEmpty, status >= 500 { message += "\n  request \(id)" }
         switch status {
-        case 401: self.init(.notAllowed, message, hint: "Sign in again with 'slipway login URL'.")
+        case 401: self.init(.notAllowed, message)
         case 403: self.init(.notAllowed, message)
         case 404: self.init(.notFound, message)
         default: self.init(.failed, message)

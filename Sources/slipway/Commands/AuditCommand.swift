@@ -56,7 +56,12 @@ struct AuditCommand: AsyncParsableCommand {
 
             var table: Table {
                 var lines: [(at: Date, cells: [String])] = interceptions.map { call in
-                    let tokens = call.usage.map { ", \($0.inputTokens) in, \($0.outputTokens) out" } ?? ""
+                    let tokens =
+                        call.usage.map {
+                            // What was read from a cache is input, too.
+                            let input = $0.inputTokens + $0.cacheReadInputTokens + $0.cacheWriteInputTokens
+                            return ", \(input) in, \($0.outputTokens) out"
+                        } ?? ""
                     return (
                         call.startedAt,
                         [

@@ -30,7 +30,7 @@ struct BudgetCommand: AsyncParsableCommand {
         func run() async throws {
             try await reporting {
                 guard let cap = NanoDollars(dollars: dollars) else {
-                    throw Failure(.failed, "'\(dollars)' is no amount of dollars.", hint: "Write 25 or 12.50.")
+                    throw Failure(.usage, "'\(dollars)' is no amount of dollars.", hint: "Write 25 or 12.50.")
                 }
                 let budget: AIBudget = try await connection.client().put(
                     BudgetCommand.path(user), SetAIBudgetRequest(capNanoDollars: cap.value))

@@ -66,7 +66,7 @@ struct LoginCommand: AsyncParsableCommand {
     private func ask(_ question: String) throws -> String {
         FileHandle.standardError.write(Data(question.utf8))
         guard let line = readLine(), !line.isEmpty else {
-            throw Failure(.failed, "No user name was given.", hint: "Use --username.")
+            throw Failure(.usage, "No user name was given.", hint: "Use --username.")
         }
         return line
     }
@@ -74,12 +74,12 @@ struct LoginCommand: AsyncParsableCommand {
     private func readPassword() throws -> String {
         if passwordStdin {
             guard let line = readLine(strippingNewline: true), !line.isEmpty else {
-                throw Failure(.failed, "Standard input held no password.")
+                throw Failure(.usage, "Standard input held no password.")
             }
             return line
         }
         guard let password = Terminal.askSecret("Password: "), !password.isEmpty else {
-            throw Failure(.failed, "No password was given.", hint: "Without a terminal, use --password-stdin.")
+            throw Failure(.usage, "No password was given.", hint: "Without a terminal, use --password-stdin.")
         }
         return password
     }

@@ -50,13 +50,13 @@ struct ModelsCommand: AsyncParsableCommand {
                         outputPerMillion: try micro(outputPrice, "--output-price"),
                         cacheReadPerMillion: try cacheRead.map { try micro($0, "--cache-read") },
                         cacheWritePerMillion: try cacheWrite.map { try micro($0, "--cache-write") }))
-                print("\(model): priced.")
+                try connection.done("\(model): priced.")
             }
         }
 
         private func micro(_ dollars: String, _ option: String) throws -> Int64 {
             guard let value = NanoDollars(dollars: dollars), value.value.isMultiple(of: 1000) else {
-                throw Failure(.failed, "\(option) is '\(dollars)'; it must be dollars with at most six decimals, e.g. 3 or 0.30.")
+                throw Failure(.usage, "\(option) is '\(dollars)'; it must be dollars with at most six decimals, e.g. 3 or 0.30.")
             }
             return value.value / 1000
         }
@@ -108,7 +108,7 @@ struct ModelsCommand: AsyncParsableCommand {
         func run() async throws {
             try await reporting {
                 try await connection.client().send("DELETE", "\(APIPaths.modelPolicies)/\(APIClient.escape(name))")
-                print("Removed \(name).")
+                try connection.done("Removed \(name).")
             }
         }
     }

@@ -83,7 +83,7 @@ struct ProvidersCommand: AsyncParsableCommand {
         func run() async throws {
             try await reporting {
                 try await connection.client().send("DELETE", "\(APIPaths.providers)/\(APIClient.escape(name))")
-                print("Removed \(name).")
+                try connection.done("Removed \(name).")
             }
         }
     }
@@ -102,7 +102,7 @@ struct ProvidersCommand: AsyncParsableCommand {
         let key = fromInput ? readLine(strippingNewline: true) : Terminal.askSecret("Key of \(name): ")
         guard let key, !key.isEmpty else {
             throw Failure(
-                .failed, "No key was given.", hint: "Without a terminal, use --key-stdin; for a provider without one, --no-key.")
+                .usage, "No key was given.", hint: "Without a terminal, use --key-stdin; for a provider without one, --no-key.")
         }
         return key
     }

@@ -28,8 +28,9 @@ struct TaskCommand: AsyncParsableCommand {
             try await reporting {
                 let client = try connection.client()
                 let repository = try GitRepository(at: repo)
+                try repository.requireCommit(on: base)
                 guard let prompt = prompt ?? Self.typedPrompt(), !prompt.isEmpty else {
-                    throw Failure(.failed, "No prompt was given.", hint: "Use --prompt \"…\", or write it on standard input.")
+                    throw Failure(.usage, "No prompt was given.", hint: "Use --prompt \"…\", or write it on standard input.")
                 }
                 if repository.isDirty {
                     Terminal.note("note: changes that are not committed stay here; the agent starts from the commit.")
@@ -153,7 +154,8 @@ struct TaskCommand: AsyncParsableCommand {
                 }
                 if output == .text {
                     Terminal.progress(
-                        "\(part.task.status) · \(part.task.usage.steps) steps · \(Text.money(part.task.usage.costNanoDollars))")
+                        "\(part.task.status) · \(counted(part.task.usage.steps, "step")) · \(Text.money(part.task.usage.costNanoDollars))"
+                    )
                 }
             }
         }
@@ -212,6 +214,9 @@ struct TaskCommand: AsyncParsableCommand {
             try await reporting {
                 var diff = Data()
                 try await connection.client().download(TaskCommand.path(task) + "/diff") { diff += $0 }
+                if case .json = connection.output {
+                    return try connection.show(["diff": String(decoding: diff, as: UTF8.self)]) { _ in }
+                }
                 guard Terminal.hasColours else { return FileHandle.standardOutput.write(diff) }
                 for line in String(decoding: diff, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false) {
                     print(Self.coloured(Terminal.plain(String(line))))
@@ -240,8 +245,9 @@ struct TaskCommand: AsyncParsableCommand {
                 let client = try connection.client()
                 let repository = try GitRepository(at: repo)
                 let value: AgentTask = try await client.get(TaskCommand.path(task))
-                guard value.repository.headCommit != nil else {
-                    throw Failure(.failed, "Task \(value.name) has no commit (it is \(value.status)).", hint: value.message)
+                guard TaskCommand.hasCommit(value.repository) else {
+                    let hint = value.status == "completed" ? "It completed without changing a file." : value.message
+                    throw Failure(.failed, "Task \(value.name) has no commit (it is \(value.status)).", hint: hint)
                 }
                 try await GitRepository.withTemporaryFile { file in
                     try Data().write(to: file)
@@ -250,23 +256,30 @@ struct TaskCommand: AsyncParsableCommand {
                     try await client.download(TaskCommand.path(task) + "/bundle") { try handle.write(contentsOf: $0) }
                     try repository.fetch(file, branch: value.repository.branch)
                 }
-                let change = value.repository
-                print(
-                    "Branch \(change.branch): \(change.changedFiles) files, +\(change.additions) −\(change.deletions). "
-                        + "Look at it: git log -p \(change.baseBranch ?? "HEAD")..\(change.branch)")
+                try connection.show(value) { value in
+                    let change = value.repository
+                    print(
+                        "Branch \(change.branch): \(counted(change.changedFiles, "file")), +\(change.additions) −\(change.deletions). "
+                            + "Look at it: git log -p \(change.baseBranch ?? "HEAD")..\(change.branch)")
+                }
             }
         }
     }
 
     static func isAtRest(_ status: String) -> Bool { ["paused", "interrupted", "completed", "failed"].contains(status) }
 
+    /// Whether there is more than the commit it started from.
+    static func hasCommit(_ repository: TaskRepository) -> Bool {
+        repository.headCommit != nil && repository.headCommit != repository.baseCommit
+    }
+
     static func describe(_ task: AgentTask) {
         let state: Terminal.Style = task.status == "completed" ? .green : task.status == "failed" ? .red : .bold
         print(
-            "\n\(Terminal.styled(task.status, state)) · \(task.name) · \(task.usage.steps) steps · "
+            "\n\(Terminal.styled(task.status, state)) · \(task.name) · \(counted(task.usage.steps, "step")) · "
                 + "\(Text.money(task.usage.costNanoDollars)) · \(task.model)\(task.scripted ? " (scripted, no AI)" : "")")
         if let message = task.message { print(Terminal.plain(message)) }
-        if task.repository.headCommit != nil { print("Get it: slipway task pull \(task.name)") }
+        if hasCommit(task.repository) { print("Get it: slipway task pull \(task.name)") }
     }
 }
 
@@ -280,7 +293,7 @@ struct LimitOptions: ParsableArguments {
         guard maxCost != nil || maxSteps != nil || maxMinutes != nil else { return nil }
         let cost = try maxCost.map { text in
             guard let amount = NanoDollars(dollars: text) else {
-                throw Failure(.failed, "--max-cost is '\(text)'; it must be dollars, e.g. 2 or 0.50.")
+                throw Failure(.usage, "--max-cost is '\(text)'; it must be dollars, e.g. 2 or 0.50.")
             }
             return amount.value
         }

@@ -51,7 +51,7 @@ struct TokensCommand: AsyncParsableCommand {
         func run() async throws {
             try await reporting {
                 try await connection.client().send("DELETE", "\(APIPaths.tokens)/\(APIClient.escape(id))")
-                print("Revoked.")
+                try connection.done("Revoked.")
             }
         }
     }

@@ -51,7 +51,7 @@ struct UsersCommand: AsyncParsableCommand {
             try await reporting {
                 let password = passwordStdin ? readLine(strippingNewline: true) : Terminal.askSecret("Password of \(username): ")
                 guard let password, !password.isEmpty else {
-                    throw Failure(.failed, "No password was given.", hint: "Without a terminal, use --password-stdin.")
+                    throw Failure(.usage, "No password was given.", hint: "Without a terminal, use --password-stdin.")
                 }
                 let user: User = try await connection.client().post(
                     APIPaths.users, CreateUserRequest(username: username, email: email, password: password, roles: role))
@@ -92,7 +92,7 @@ struct UsersCommand: AsyncParsableCommand {
     private static func change(_ connection: Connection, _ username: String, to verb: String) async throws {
         try await reporting {
             try await connection.client().send("PUT", "\(APIPaths.users)/\(APIClient.escape(username))/status/\(verb)")
-            print("\(username): \(verb == "suspend" ? "suspended" : "active")")
+            try connection.done("\(username): \(verb == "suspend" ? "suspended" : "active")")
         }
     }
 }

@@ -68,7 +68,7 @@ struct WorkspaceCommand: AsyncParsableCommand {
         func run() async throws {
             try await reporting {
                 try await connection.client().send("DELETE", WorkspaceCommand.path(workspace))
-                print("\(workspace): deleted")
+                try connection.done("\(workspace): deleted")
             }
         }
     }

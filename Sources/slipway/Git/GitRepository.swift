@@ -7,7 +7,7 @@ struct GitRepository {
     let branch: String?
     let isDirty: Bool
 
-    /// - Throws: `Failure` saying what is missing: git, the folder, a repository in it, a first commit.
+    /// - Throws: `Failure` saying what is missing: git, the folder, a repository in it.
     init(at folder: String) throws {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
@@ -17,14 +17,11 @@ struct GitRepository {
         guard top.status == 0 else {
             let why = top.errors.contains("dubious ownership") ? " (\(top.errors))" : ""
             throw Failure(
-                .failed, "\(folder) is no git repository\(why).", hint: "Use 'git init' and commit once, or give another --repo.")
+                .failed, "\(folder == "." ? FileManager.default.currentDirectoryPath : folder) is no git repository\(why).",
+                hint: "Use 'git init' and commit once, or give another --repo.")
         }
         path = top.text
         name = URL(fileURLWithPath: path).lastPathComponent
-        guard try Self.git(["rev-parse", "--verify", "-q", "HEAD^{commit}"], in: path).status == 0 else {
-            throw Failure(
-                .failed, "\(path) has no commit yet.", hint: "An agent starts from a commit: commit once, then try again.")
-        }
         let head = try Self.git(["symbolic-ref", "--short", "-q", "HEAD"], in: path)
         branch = head.status == 0 ? head.text : nil
         isDirty = try !Self.git(["status", "--porcelain"], in: path).text.isEmpty
@@ -86,5 +83,22 @@ struct GitRepository {
         return Outcome(
             status: process.terminationStatus, text: text.trimmingCharacters(in: .whitespacesAndNewlines),
             errors: errorText.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+}
+
+extension GitRepository {
+    /// - Throws: `Failure` when there is no commit to start from, or no branch `base`, naming those there are.
+    func requireCommit(on base: String?) throws {
+        guard try Self.git(["rev-parse", "--verify", "-q", "HEAD^{commit}"], in: path).status == 0 else {
+            throw Failure(
+                .failed, "\(path) has no commit yet.", hint: "An agent starts from a commit: commit once, then try again.")
+        }
+        guard let base else { return }
+        let branches = try Self.git(["for-each-ref", "--format=%(refname:short)", "refs/heads"], in: path).text
+            .split(separator: "\n").map(String.init)
+        guard branches.contains(base) else {
+            let some = branches.prefix(10).joined(separator: ", ") + (branches.count > 10 ? ", …" : "")
+            throw Failure(.failed, "\(path) has no branch '\(base)'.", hint: "--base takes one of: \(some)")
+        }
     }
 }

@@ -5,10 +5,12 @@ import Foundation
 enum Text {
     static func money(_ nanoDollars: Int64?) -> String { nanoDollars.map { NanoDollars($0).description } ?? "-" }
 
+    /// `2026-11-21 16:46:39Z`: in UTC, and it says so.
     static func time(_ date: Date?) -> String {
-        date?.formatted(
+        let text = date?.formatted(
             .iso8601.year().month().day().dateSeparator(.dash).time(includingFractionalSeconds: false)
-                .timeSeparator(.colon).dateTimeSeparator(.space)) ?? "-"
+                .timeSeparator(.colon).dateTimeSeparator(.space))
+        return text.map { $0 + "Z" } ?? "-"
     }
 
     static func line(_ text: String, limit: Int = 60) -> String {

@@ -10,8 +10,12 @@ struct Transcript {
     func show(_ event: TaskEvent) {
         Terminal.clearProgress()
         switch event.kind {
-        case "user_message", "message_queued":
+        case "user_message":
             print("\n\(Terminal.styled(event.from ?? "you", .bold)): \(Terminal.plain(event.text ?? ""))")
+        case "message_queued":
+            // The whole of it follows as the agent reads it.
+            let text = Text.line(Terminal.plain(event.text ?? ""), limit: 100)
+            print(Terminal.styled("· \(event.from ?? "you") sent, to be read before the next step: \(text)", .dim))
         case "text":
             print("\n\(Terminal.plain(event.text ?? ""))")
             if event.isPartial == true { print(Terminal.styled("  (the answer broke off here)", .yellow)) }
@@ -27,7 +31,7 @@ struct Transcript {
         case "cost":
             print(Terminal.styled("  step \(event.step ?? 0): \(Text.money(event.costNanoDollars))", .dim))
         case "committed":
-            let size = "\(event.changedFiles ?? 0) files, +\(event.additions ?? 0) −\(event.deletions ?? 0)"
+            let size = "\(counted(event.changedFiles ?? 0, "file")), +\(event.additions ?? 0) −\(event.deletions ?? 0)"
             print("\n\(Terminal.styled("✓ commit \((event.commit ?? "").prefix(10)) on \(event.branch ?? "")", .green)) (\(size))")
         case "completed":
             print(Terminal.styled("✓ completed", .green))
