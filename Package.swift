@@ -50,18 +50,18 @@ let package = Package(
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
 
         // Foundations
-        .target(name: "Core", dependencies: [log, crypto, concurrencyHelpers], swiftSettings: settings),
+        .target(name: "Core", dependencies: [crypto, concurrencyHelpers], swiftSettings: settings),
         .target(
-            name: "Postgres", dependencies: ["Core", "CPostgres", "CShims", nio, concurrencyHelpers, log, lifecycle, crypto],
+            name: "Postgres", dependencies: ["Core", "CPostgres", "CShims", concurrencyHelpers, log, lifecycle, crypto],
             swiftSettings: settings),
         .target(
-            name: "HTTPTransport", dependencies: ["Core", "CCurl", "CShims", nio, concurrencyHelpers, log],
+            name: "HTTPTransport", dependencies: ["Core", "CCurl", nio, concurrencyHelpers, log],
             swiftSettings: settings),
-        .target(name: "ModelAPI", dependencies: ["Core", "CShims", nio], swiftSettings: settings),
+        .target(name: "ModelAPI", dependencies: ["Core", nio], swiftSettings: settings),
         .target(
             name: "AgentProtocol",
             dependencies: [
-                nio, nioPosix, nioHTTP2, concurrencyHelpers, .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                nio, nioPosix, nioHTTP2, .product(name: "NIOHPACK", package: "swift-nio-http2"),
             ],
             swiftSettings: settings),
         .target(
@@ -77,21 +77,20 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Core", "Postgres", "HTTPTransport", "ModelAPI", "CZlib", nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto,
-                yams,
+                "Core", "Postgres", "HTTPTransport", "ModelAPI", "CZlib", nio, concurrencyHelpers, log, lifecycle, crypto,
             ],
             swiftSettings: settings, plugins: [embedFiles]),
         .target(
             name: "AgentLoop", dependencies: ["Core", "Postgres", "ModelAPI", concurrencyHelpers, log, lifecycle, crypto],
             swiftSettings: settings, plugins: [embedFiles]),
         .target(
-            name: "Provisioning", dependencies: ["Core", "CShims", nio, nioPosix, concurrencyHelpers, log],
+            name: "Provisioning", dependencies: ["Core", "CShims", concurrencyHelpers, log],
             swiftSettings: settings),
         .target(
             name: "Workspaces",
             dependencies: [
-                "Core", "Postgres", "AgentProtocol", "Provisioning", nio, nioPosix, nioHTTP2, concurrencyHelpers, log, lifecycle,
-                crypto, .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                "Core", "Postgres", "AgentProtocol", "Provisioning", nio, nioPosix, concurrencyHelpers, log, lifecycle, crypto,
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
             ],
             swiftSettings: settings),
 
@@ -122,7 +121,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "slipway-server", dependencies: ["CShims", "Server", "DemoModel", "Provisioning", argumentParser, log],
+            name: "slipway-server", dependencies: ["CShims", "Core", "Server", "DemoModel", "Provisioning", log],
             swiftSettings: settings),
         .executableTarget(
             name: "slipway-agent",
@@ -130,14 +129,14 @@ let package = Package(
 
         // Tests
         .target(
-            name: "TestSupport", dependencies: ["Core", "Postgres", "Schema", nio, nioPosix, log, crypto],
+            name: "TestSupport", dependencies: ["Core", "Postgres", "Schema", nio, nioPosix, concurrencyHelpers, log, crypto],
             path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "CoreTests", dependencies: ["Core"], swiftSettings: settings),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "Schema", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "HTTPTransportTests",
             dependencies: [
-                "Core", "HTTPTransport", "TestSupport", nio, nioPosix, concurrencyHelpers, log, hummingbird,
+                "Core", "HTTPTransport", "TestSupport", nio, concurrencyHelpers, log, hummingbird,
                 .product(name: "HummingbirdHTTP2", package: "hummingbird"),
             ],
             swiftSettings: settings),
@@ -152,7 +151,7 @@ let package = Package(
             name: "AgentLoopTests",
             dependencies: ["AgentLoop", "ModelAPI", "Postgres", "TestSupport", concurrencyHelpers, log], swiftSettings: settings),
         .testTarget(
-            name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"],
+            name: "ProvisioningTests", dependencies: ["Provisioning"], exclude: ["Resources"],
             swiftSettings: settings),
         .testTarget(
             name: "WorkspacesTests",

@@ -11,7 +11,7 @@ forbid() {
     printf '%s\n  %s\n' "$hits" "$3" >&2
     bad=1
 }
-forbid Core "NIOCore|NIOPosix|Hummingbird|Postgres|HTTPTransport|ModelAPI" "Core depends on swift-log and swift-crypto only."
+forbid Core "NIOCore|NIOPosix|Hummingbird|Postgres|HTTPTransport|ModelAPI" "Core depends on swift-crypto and NIO's lock only."
 forbid Postgres "Hummingbird|HTTPTransport|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "Postgres has no product knowledge."
 forbid HTTPTransport "Hummingbird|Postgres|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "HTTPTransport moves bytes and knows no product."
 forbid ModelAPI "Hummingbird|Postgres|HTTPTransport|NIOPosix|Gateway|AgentLoop|Workspaces|Server" "ModelAPI is pure: no I/O."

@@ -50,6 +50,23 @@ import Testing
         }
     }
 
+    @Test func `every type and method that the life of a request names is declared`() throws {
+        let source = try Repository.sources
+        let document = try Repository.markdown("docs/life-of-a-request.md")
+        var checked = 0
+        for (line, span) in document.codeSpans where span.first?.isUppercase == true && span.wholeMatch(of: /[\w.]+/) != nil {
+            let names = span.split(separator: ".").map(String.init)
+            let type = try Regex(#"\b(struct|class|actor|enum|protocol|extension) \#(names[0])\b"#)
+            #expect(source.contains(type), "\(document.path):\(line): there is no type \(names[0])")
+            for member in names.dropFirst() {
+                let declaration = try Regex(#"\b(func|var|let|struct|case|enum) \#(member)\b"#)
+                #expect(source.contains(declaration), "\(document.path):\(line): nothing is called \(member)")
+            }
+            checked += 1
+        }
+        #expect(checked > 40)
+    }
+
     @Test func `the map of modules has every target of the package`() throws {
         let package = try Repository.text("Package.swift")
         let targets = package.matches(of: /\.(?:target|executableTarget|systemLibrary|plugin)\(\s*name: "([^"]+)"/)

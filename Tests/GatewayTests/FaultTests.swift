@@ -196,7 +196,8 @@ import Testing
                     #expect(gateway.settle.pending == 1)
                     try await admin.execute("ALTER DATABASE \(unsafeSQL: name) ALLOW_CONNECTIONS true")
                     _ = await refused.value
-                    try await eventually { try await stage.count("ai_ledger") >= 1 }
+                    // A connection that was lost may still be handed out once.
+                    try await eventually { (try? await stage.count("ai_ledger")) ?? 0 >= 1 }
                     let line = try await stage.ledger()[0]
                     #expect(line.state == "final" && line.status == "completed" && line.output == 5)
                     await gateway.drain(grace: .seconds(1))

@@ -18,23 +18,24 @@ import Testing
         #"{"model":"claude-haiku-4-5","max_tokens":300,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#.utf8)
     private static let path = APIPaths.base + "/ai-gateway/anthropic/v1/messages"
 
-    /// Answers after 30 ms; a streamed call gets its beginning and nothing more.
-    private static let provider: RawServer.Script = { connection in
-        while let request = try await connection.request() {
-            if String(buffer: request.body).contains(#""stream":true"#) {
-                let event =
-                    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude-haiku-4-5\",\"content\":[],\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}}\n\n"
+    /// Answers once `goOn` fires: until then the model thinks, and holds stand. A streamed call gets its beginning and nothing more.
+    private static func provider(_ goOn: TestSupport.Signal) -> RawServer.Script {
+        { connection in
+            while let request = try await connection.request() {
+                if String(buffer: request.body).contains(#""stream":true"#) {
+                    let event =
+                        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude-haiku-4-5\",\"content\":[],\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}}\n\n"
+                    try await connection.send(
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\(String(event.utf8.count, radix: 16))\r\n\(event)\r\n"
+                    )
+                    return await connection.untilClosed()
+                }
+                await goOn.wait()
+                let answer =
+                    #"{"id":"m","type":"message","role":"assistant","model":"claude-haiku-4-5","content":[{"type":"text","text":"ok"}],"stop_reason":"end_turn","usage":{"input_tokens":10,"output_tokens":5}}"#
                 try await connection.send(
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\(String(event.utf8.count, radix: 16))\r\n\(event)\r\n"
-                )
-                return await connection.untilClosed()
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: \(answer.utf8.count)\r\n\r\n\(answer)")
             }
-            // The model thinks: meanwhile the hold stands.
-            try await Task.sleep(for: .milliseconds(30))
-            let answer =
-                #"{"id":"m","type":"message","role":"assistant","model":"claude-haiku-4-5","content":[{"type":"text","text":"ok"}],"stop_reason":"end_turn","usage":{"input_tokens":10,"output_tokens":5}}"#
-            try await connection.send(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: \(answer.utf8.count)\r\n\r\n\(answer)")
         }
     }
 
@@ -44,12 +45,15 @@ import Testing
         var token: String
         var auditor: String
         var pool: PostgresPool
+        /// Lets the provider answer.
+        var goOn: TestSupport.Signal
     }
 
     /// Two servers on one database, and a user with a budget.
     private func scene(cap: NanoDollars, _ body: (Scene) async throws -> Void) async throws {
         try await TestDatabase.with { database in
-            try await RawServer.with(Self.provider) { upstream in
+            let goOn = TestSupport.Signal()
+            try await RawServer.with(Self.provider(goOn)) { upstream in
                 let pool = database.pool()
                 let token = try await People.token(pool, "ada", roles: [.member])
                 try await pool.execute(
@@ -61,7 +65,8 @@ import Testing
                 ]
                 let one = try await ServerProcess.start(database: database.url, environment: environment)
                 let two = try await ServerProcess.start(database: database.url, environment: environment)
-                try await body(Scene(one: one, two: two, token: token, auditor: auditor, pool: pool))
+                try await body(
+                    Scene(one: one, two: two, token: token, auditor: auditor, pool: pool, goOn: goOn))
                 await one.stop()
                 await two.stop()
                 await pool.close()
@@ -77,7 +82,10 @@ import Testing
                 for number in 0..<200 {
                     group.addTask {
                         let server = number.isMultiple(of: 2) ? scene.one : scene.two
-                        return try await Client(server, token: scene.token).send("POST", Self.path, Self.body).status
+                        let status = try await Client(server, token: scene.token).send("POST", Self.path, Self.body).status
+                        // Answers come only when the budget is full: so it must become full, and not one call fuller.
+                        if status == 402 { scene.goOn.fire() }
+                        return status
                     }
                 }
                 return try await group.reduce(into: [Int: Int]()) { $0[$1, default: 0] += 1 }

@@ -134,7 +134,7 @@ import Testing
             let begin = ContinuousClock.now
             for server in [a, b] {
                 for token in [member, other] {
-                    try await eventually("a revoked token is refused", within: .seconds(2) - begin.duration(to: .now)) {
+                    try await eventually(within: .seconds(2) - begin.duration(to: .now), "a revoked token is refused") {
                         try await Client(server, token: token).get(APIPaths.me).status == 401
                     }
                 }

@@ -1,5 +1,6 @@
 import API
 import Foundation
+import TestSupport
 import Testing
 
 /// `kill -9` of the server at each boundary of a step: the task goes on after the restart, no command runs twice, the books agree.
@@ -7,25 +8,19 @@ import Testing
     enum Moment: String, CaseIterable, Sendable {
         case beforeTheCall, inMidStream, afterToolStart, afterToolEnd, beforeTheCommit
 
-        /// Whether the task has got there.
-        func isReached(_ events: [TaskEvent]) -> Bool {
-            func count(_ kind: String) -> Int { events.count { $0.kind == kind } }
+        /// Whether the task has got there, by what its stream of events says.
+        func isReached(_ stream: String) -> Bool {
+            func count(_ kind: String) -> Int { stream.components(separatedBy: #""kind":"\#(kind)""#).count - 1 }
             return switch self {
-            // The second step begins: its call is about to be sent.
+            // The second step is on record: its call is about to be sent.
             case .beforeTheCall: count("step_started") >= 2
-            case .inMidStream: count("step_started") >= 1
-            case .afterToolStart: count("tool_call") >= 2
+            // The beginning of an answer is shown before all of it is there.
+            case .inMidStream: stream.contains("event: delta")
+            // A command's output is shown while it runs.
+            case .afterToolStart: stream.contains(#"data: "begin 2\n""#)
             case .afterToolEnd: count("tool_result") >= 2
+            // What is left is the last answer, and the work's commit.
             case .beforeTheCommit: count("tool_result") >= 3
-            }
-        }
-
-        /// How long to let it go on from there: into the stream, into the command.
-        var delay: Duration {
-            switch self {
-            case .beforeTheCall, .afterToolEnd, .beforeTheCommit: .zero
-            case .inMidStream: .milliseconds(500)
-            case .afterToolStart: .milliseconds(700)
             }
         }
     }
@@ -36,9 +31,7 @@ import Testing
             let first = try await bench.start()
             try await bench.signIn(first)
             let task = try bench.createTask("demo: slow steps", first)
-            _ = try await bench.follow(task, bench.client(first)) { _, events in moment.isReached(events) }
-            // The moment lies inside of what the server does between two events: time is the only handle on it.
-            try await Task.sleep(for: moment.delay)
+            try await bench.client(first).read("\(APIPaths.tasks)/\(task)/stream", until: moment.isReached)
             first.signal(SIGKILL)
             _ = await first.ended()
 
@@ -56,25 +49,21 @@ import Testing
 
             let verified = try bench.slipway(["audit", "verify"], server: second)
             #expect(verified.status == 0, "\(verified.output)\(verified.errors)")
-            try await Self.checkBooks(bench, second)
+            try await Self.checkBooks(bench, second, task)
             await second.stop()
         }
     }
 
-    /// Nothing is held any more, and what the budget says was spent is what the calls cost.
-    private static func checkBooks(_ bench: JobBench, _ server: ServerProcess) async throws {
+    /// Nothing is held any more; what the budget says was spent is what the calls cost, and what the task says.
+    private static func checkBooks(_ bench: JobBench, _ server: ServerProcess, _ task: String) async throws {
         let client = bench.client(server)
-        let end = ContinuousClock.now + .seconds(30)
-        while ContinuousClock.now < end {
+        try await eventually("every hold is settled, and the books agree") {
             let budget = try await client.get("\(APIPaths.users)/me/ai/budget").json(AIBudget.self)
             let list = try await client.get("\(APIPaths.interceptions)?limit=1000").json(InterceptionList.self)
             let cost = list.interceptions.reduce(0) { $0 + ($1.costNanoDollars ?? 0) }
-            if budget.heldNanoDollars == 0, budget.spentNanoDollars == cost, list.interceptions.allSatisfy({ $0.status != "open" })
-            {
-                return
-            }
-            try await Task.sleep(for: .milliseconds(200))
+            let usage = try await client.get("\(APIPaths.tasks)/\(task)").json(AgentTask.self).usage
+            return budget.heldNanoDollars == 0 && budget.spentNanoDollars == cost && usage.costNanoDollars == cost
+                && list.interceptions.allSatisfy { $0.status != "open" }
         }
-        Issue.record("holds were not settled, or the budget and the ledger disagree")
     }
 }

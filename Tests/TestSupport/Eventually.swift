@@ -2,12 +2,13 @@
 ///
 /// - Throws: what `isSo` throws; `NeverHappened` when the time is over.
 package func eventually(
-    _ what: String = "it happened", within bound: Duration = .seconds(60), file: String = #fileID, line: Int = #line,
+    within bound: Duration = .seconds(60), _ what: @autoclosure () -> String = "it happened", file: String = #fileID,
+    line: Int = #line,
     isolation: isolated (any Actor)? = #isolation, _ isSo: () async throws -> Bool
 ) async throws {
     let end = ContinuousClock.now + bound
     while try await !isSo() {
-        guard ContinuousClock.now < end else { throw NeverHappened(what: what, bound: bound, place: "\(file):\(line)") }
+        guard ContinuousClock.now < end else { throw NeverHappened(what: what(), bound: bound, place: "\(file):\(line)") }
         try await Task.sleep(for: .milliseconds(5))
     }
 }

@@ -67,6 +67,10 @@ package struct TaskService: Sendable {
 
     // MARK: Making and reading
 
+    /// Commits the task; a worker takes it at once. The prompt has at most 200,000 bytes.
+    ///
+    /// - Throws: `badRequest` or `tooLarge` with the field; `conflict` for a name that is taken; `notFound` for a bundle that is not the
+    ///   caller's.
     package func create(_ principal: Principal, _ new: NewTask) async throws -> TaskRecord {
         try Self.check(text: new.prompt, field: "prompt")
         guard !new.model.isEmpty, new.model.utf8.count <= 200 else {
@@ -185,17 +189,28 @@ package struct TaskService: Sendable {
 
     // MARK: Steering
 
+    /// Queues a message: the agent reads it before its next step, a task at rest goes on with it, unless it asks for
+    /// more of a limit. At most 50 wait.
+    ///
+    /// - Throws: `notFound`; `badRequest`, `tooLarge`; `conflict` when too many wait.
     package func send(_ principal: Principal, _ id: TaskID, text: String) async throws {
         try Self.check(text: text, field: "text")
         try await store.send(principal, id, text: text, messageID: UUID(), maxQueued: Self.mostQueued)
         changed(id)
     }
 
+    /// Asks the task to stop; it is over when an `interrupted` event says so. What the agent did so far is saved.
+    ///
+    /// - Throws: `notFound`, `conflict` when it is at rest already.
     package func interrupt(_ principal: Principal, _ id: TaskID) async throws {
         try await store.interrupt(principal, id)
         changed(id)
     }
 
+    /// Lets a task at rest go on where it stopped.
+    ///
+    /// - Parameter limits: those that are given replace the task's own.
+    /// - Throws: `notFound`; `conflict` when it does not rest or has completed; `badRequest` for a limit that is reached already.
     package func resume(_ principal: Principal, _ id: TaskID, limits: TaskLimits = .init()) async throws {
         try await store.resume(principal, id, limits: try limits.checked())
         changed(id)

@@ -35,13 +35,15 @@ package struct ToolArguments {
         values = fields
     }
 
-    // MARK: Reading
+    // MARK: Reading: every method notes the field as known, takes it out, and throws `ArgumentError` for a value that is none of its kind
 
+    /// Must be there. Numbers and flags are taken as their text.
     package mutating func string(_ name: String, aliases: [String] = []) throws -> String {
         guard let value = try optionalString(name, aliases: aliases) else { throw missing(name) }
         return value
     }
 
+    /// Nil when it is missing or null.
     package mutating func optionalString(_ name: String, aliases: [String] = []) throws -> String? {
         switch take(name, aliases) {
         case nil, .null: return nil
@@ -59,6 +61,7 @@ package struct ToolArguments {
         return value
     }
 
+    /// Nil when it is missing; at most 4096 bytes.
     package mutating func optionalPath(_ name: String, aliases: [String] = []) throws -> String? {
         guard let text = try optionalString(name, aliases: aliases) else { return nil }
         guard !text.isEmpty else { throw ArgumentError(field: name, message: "\(name) of \(tool) is empty; give a path.") }
@@ -69,6 +72,7 @@ package struct ToolArguments {
         return text
     }
 
+    /// Nil when it is missing. Also as text, or as a number without a fraction; out of range is an error, not cut.
     package mutating func integer(_ name: String, in range: ClosedRange<Int>, aliases: [String] = []) throws -> Int? {
         let given = take(name, aliases)
         let value: Int
@@ -92,6 +96,7 @@ package struct ToolArguments {
         return value
     }
 
+    /// False when it is missing. Also `0`, `1` and the words as text.
     package mutating func flag(_ name: String, aliases: [String] = []) throws -> Bool {
         switch take(name, aliases) {
         case nil, .null: return false
@@ -104,6 +109,11 @@ package struct ToolArguments {
         }
     }
 
+    /// Nil when it is missing.
+    ///
+    /// - Parameters:
+    ///   - allowed: what may be said, in lower case, and what it means.
+    ///   - listed: what the model is told that it may say.
     package mutating func choice(_ name: String, of allowed: [String: String], listed: [String]) throws -> String? {
         guard let text = try optionalString(name) else { return nil }
         guard let value = allowed[text.lowercased()] else {

@@ -29,16 +29,14 @@ extension StepPerformer {
 
     mutating func recall(_ step: StepRef) {
         let (runner, task) = (runner, task)
-        current = Task {
-            do {
-                let environment = runner.environment
-                let answer = try await environment.model.recorded(step.interception)
-                if let ledger = environment.ledger {
-                    let cost = try await ledger.costs(of: [task])[task] ?? .zero
-                    runner.report(.step(.booked(cost - (answer?.cost ?? .zero))))
-                }
-                runner.report(.step(.recalled(answer)))
-            } catch { runner.report(.broke(error)) }
+        runBeside {
+            let environment = runner.environment
+            let answer = try await environment.model.recorded(step.interception)
+            if let ledger = environment.ledger {
+                let cost = try await ledger.costs(of: [task])[task] ?? .zero
+                runner.report(.step(.booked(cost - (answer?.cost ?? .zero))))
+            }
+            runner.report(.step(.recalled(answer)))
         }
     }
 
@@ -51,7 +49,7 @@ extension StepPerformer {
         }
         let previews = environment.previews
         previews.show(.began(step: step.number, attempt: step.attempt), of: task)
-        current = Task {
+        runBeside {
             do {
                 let environment = runner.environment
                 let answer = try await environment.meters.measure(.model) {

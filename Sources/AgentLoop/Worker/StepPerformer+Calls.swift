@@ -15,15 +15,13 @@ extension StepPerformer {
             task: lease.task, workspace: workspace, directory: repository.directory, fence: lease.fence, taskName: snapshot.name,
             prepare: { try await environment.store.prepare(lease, $0, $1) }, commands: snapshot.calls,
             preview: { previews.show(.output(call: $0, text: $1), of: lease.task) })
-        current = Task {
-            do {
-                // Taken over before it was on record as started: it must be, before it is made.
-                if call.hasEffect, !call.isStarted {
-                    try await environment.store.ensureStarted(lease, number, sandbox: workspace.sandbox)
-                }
-                let (outcome, read) = try await environment.meters.measure(.tools) { try await tools.run(call, stop: stop) }
-                runner.report(.called(number: number, outcome, read: read))
-            } catch { runner.report(.broke(error)) }
+        runBeside {
+            // Taken over before it was on record as started: it must be, before it is made.
+            if call.hasEffect, !call.isStarted {
+                try await environment.store.ensureStarted(lease, number, sandbox: workspace.sandbox)
+            }
+            let (outcome, read) = try await environment.meters.measure(.tools) { try await tools.run(call, stop: stop) }
+            runner.report(.called(number: number, outcome, read: read))
         }
     }
 

@@ -7,7 +7,7 @@ extension StepPerformer {
             return
         }
         let (runner, snapshot, lease) = (runner, snapshot, lease)
-        current = Task {
+        runBeside {
             let environment = runner.environment
             let work = RepositoryWork(
                 files: environment.files, workspace: workspace, fence: lease.fence, snapshot: snapshot, task: lease.task)
@@ -21,7 +21,7 @@ extension StepPerformer {
             } catch let error as AppError {
                 let isTransient = [.unavailable, .timeout, .upstream].contains(error.code)
                 runner.report(.step(.workFailed(error.message, isTransient: isTransient)))
-            } catch { runner.report(.broke(error)) }
+            }
         }
     }
 

@@ -3,7 +3,7 @@ import Core
 extension StepPerformer {
     mutating func open() {
         let (runner, snapshot, lease) = (runner, snapshot, lease)
-        current = Task {
+        runBeside {
             do {
                 let environment = runner.environment
                 let workspace = try await environment.workspaces.open(

@@ -7,8 +7,8 @@ struct StepPerformer {
     var snapshot: TaskSnapshot
     var workspace: OpenWorkspace?
     var repository: RepositoryWork.Opened?
-    /// What runs beside the loop and reports back to the runner. Never more than one at a time; `end` awaits it.
-    var current: Task<Void, Never>?
+    /// What runs beside the loop, never more than one at a time.
+    private var current: Task<Void, Never>?
     private var deadline: Task<Void, Never>?
     var callStop = CallStopBox()
     var read: (process: Int, cursor: Int)?
@@ -37,6 +37,13 @@ struct StepPerformer {
             }
         }
         try await handle(.step(.began))
+    }
+
+    /// Runs beside the loop what takes longer: it reports back by itself, or `broke` when it throws. `end` awaits it.
+    mutating func runBeside(_ work: @escaping @Sendable () async throws -> Void) {
+        current = Task { [runner] in
+            do { try await work() } catch { runner.report(.broke(error)) }
+        }
     }
 
     /// Cancels what still runs and waits for it: behind this nothing of the task runs in this process.

@@ -21,6 +21,7 @@ struct AgentRoutes: Sendable {
 
     /// A stream that is reset cancels its work; what was journaled goes on by itself.
     private func answer(_ stream: TunnelStream) async {
+        // Awaited below; a task of its own so that the stream's end can cancel it.
         let work = Task { await respond(stream) }
         stream.channel.closeFuture.whenComplete { _ in work.cancel() }
         await work.value

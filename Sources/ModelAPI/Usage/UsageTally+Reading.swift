@@ -66,23 +66,9 @@ extension UsageTally {
             } else if key.equals("prompt_cache_hit_tokens") || key.equals("cached_tokens") {
                 try Self.replace(&cacheRead, &cursor)
             } else if key.equals("prompt_tokens_details") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("cached_tokens") {
-                        try Self.replace(&tally.cacheRead, &cursor)
-                    } else if key.equals("cache_write_tokens") {
-                        try Self.replace(&tally.cacheWrite, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
+                try readInputDetails(&cursor)
             } else if key.equals("completion_tokens_details") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("reasoning_tokens") {
-                        try Self.replace(&tally.reasoning, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
+                try readOutputDetails(&cursor)
             } else {
                 try cursor.skipValue()
             }
@@ -97,23 +83,31 @@ extension UsageTally {
             } else if key.equals("output_tokens") {
                 try Self.replace(&output, &cursor)
             } else if key.equals("input_tokens_details") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("cached_tokens") {
-                        try Self.replace(&tally.cacheRead, &cursor)
-                    } else if key.equals("cache_write_tokens") {
-                        try Self.replace(&tally.cacheWrite, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
+                try readInputDetails(&cursor)
             } else if key.equals("output_tokens_details") {
-                try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
-                    if key.equals("reasoning_tokens") {
-                        try Self.replace(&tally.reasoning, &cursor)
-                    } else {
-                        try cursor.skipValue()
-                    }
-                }
+                try readOutputDetails(&cursor)
+            } else {
+                try cursor.skipValue()
+            }
+        }
+    }
+
+    private mutating func readInputDetails(_ cursor: inout JSONCursor) throws(JSONFailure) {
+        try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
+            if key.equals("cached_tokens") {
+                try Self.replace(&tally.cacheRead, &cursor)
+            } else if key.equals("cache_write_tokens") {
+                try Self.replace(&tally.cacheWrite, &cursor)
+            } else {
+                try cursor.skipValue()
+            }
+        }
+    }
+
+    private mutating func readOutputDetails(_ cursor: inout JSONCursor) throws(JSONFailure) {
+        try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
+            if key.equals("reasoning_tokens") {
+                try Self.replace(&tally.reasoning, &cursor)
             } else {
                 try cursor.skipValue()
             }

@@ -15,6 +15,9 @@ package final class PostgresConnection: Sendable {
 
     init(_ channel: Channel) { self.channel = channel }
 
+    /// The rows of one statement.
+    ///
+    /// - Throws: `PostgresError`; `CancellationError`: PostgreSQL was asked to stop, but outside of a transaction it may be committed.
     package func query(_ query: Query) async throws -> [Row] { try await run([query])[0].rows }
 
     /// Rows that were inserted, updated, deleted or selected.

@@ -44,11 +44,19 @@ package final class PostgresPool: Sendable {
 
     // MARK: Statements
 
+    /// The rows of one statement, which is a transaction of its own. Prepared once per connection and text.
+    ///
+    /// - Throws: `PostgresError`; `AppError(.unavailable)` when no connection came free in time; `CancellationError`, then PostgreSQL
+    ///   was asked to stop, but the statement may have been committed.
     package func query(_ query: Query) async throws -> [Row] { try await withConnection { try await $0.query(query) } }
 
+    /// - Returns: rows that were inserted, updated, deleted or selected.
+    /// - Throws: as `query`.
     @discardableResult
     package func execute(_ query: Query) async throws -> Int { try await withConnection { try await $0.execute(query) } }
 
+    /// Lends a connection. One that comes back with a transaction open, or with a statement under way, is closed.
+    ///
     /// - Throws: `AppError(.unavailable)` when no connection came free in time; what `body` throws.
     @discardableResult
     package func withConnection<Value: Sendable>(_ body: (PostgresConnection) async throws -> Value) async throws -> Value {

@@ -7,7 +7,6 @@ import Postgres
 /// This server process among its peers: a row that is refreshed every second; one not seen for 4 s counts as dead.
 package final class Replica: Sendable {
     package static let interval = Duration.seconds(1)
-    package static let deadAfter = Duration.seconds(4)
 
     package let id: ReplicaID
     /// Grows with every server start.

@@ -107,26 +107,7 @@ struct TaskPage: PageView {
     static let template = "task"
 
     var frame: PageFrame
-    // The head's fields stand here too: its template is a part of this page's.
-    var id: String
-    var title: String
-    var state: String
-    var tone: String
-    var reason: String?
-    var cost: String
-    var costLimit: String?
-    var steps: Int
-    var stepLimit: Int?
-    var model: String
-    var scripted: Bool
-    var branch: String
-    var owner: String
-    var dollarsField: String
-    var minutesField: String
-    var leastSteps: Int
-    var mayInterrupt: Bool
-    var mayResume: Bool
-
+    var head: TaskHead
     var shortId: String
     var session: String?
     var lastSequence: Int64
@@ -141,25 +122,7 @@ struct TaskPage: PageView {
 
     init(frame: PageFrame, task: AgentTask, maySteer: Bool) {
         self.frame = frame
-        let head = TaskHead(task, maySteer: maySteer)
-        id = head.id
-        title = head.title
-        state = head.state
-        tone = head.tone
-        reason = head.reason
-        cost = head.cost
-        costLimit = head.costLimit
-        steps = head.steps
-        stepLimit = head.stepLimit
-        model = head.model
-        scripted = head.scripted
-        branch = head.branch
-        owner = head.owner
-        dollarsField = head.dollarsField
-        minutesField = head.minutesField
-        leastSteps = head.leastSteps
-        mayInterrupt = head.mayInterrupt
-        mayResume = head.mayResume
+        head = TaskHead(task, maySteer: maySteer)
         shortId = task.name
         session = task.usage.steps > 0 ? task.id : nil
         lastSequence = 0
@@ -176,7 +139,8 @@ struct TaskPage: PageView {
         let view = DiffView(text ?? "")
         guard !view.files.isEmpty else {
             noDiff =
-                state == "completed" ? "The task completed without changing a file." : "They appear here when the task commits."
+                head.state == "completed"
+                ? "The task completed without changing a file." : "They appear here when the task commits."
             return
         }
         hasDiff = true

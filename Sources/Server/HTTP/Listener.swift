@@ -12,7 +12,8 @@ import NIOPosix
 package final class Listener: Sendable {
     private let begin: @Sendable () async throws -> Void
     private let quiesce: @Sendable () async throws -> Void
-    private let bound: NIOLockedValueBox<Int?>
+    private let starts: AsyncStream<Result<Int, any Error>>
+    private let started: AsyncStream<Result<Int, any Error>>.Continuation
     private let address: ListenAddress
     private let running = NIOLockedValueBox<Task<Void, any Error>?>(nil)
 
@@ -38,12 +39,12 @@ package final class Listener: Sendable {
                 DisconnectHandler(), HTTPConnectionStateHandler(idleTimeout: .seconds(120), logger: logger),
                 ModelCallHandler(calls),
             ]))
-        let bound = NIOLockedValueBox<Int?>(nil)
+        let (starts, started) = AsyncStream<Result<Int, any Error>>.makeStream()
         let settings = ServerConfiguration(
             address: .hostname(configuration.listen.host, port: configuration.listen.port), backlog: 1024)
         let group = MultiThreadedEventLoopGroup.singleton
         let listening: @Sendable (any Channel) async -> Void = { channel in
-            bound.withLockedValue { $0 = channel.localAddress?.port }
+            if let port = channel.localAddress?.port { started.yield(.success(port)) }
         }
         var quiet = logger
         quiet.logLevel = max(.warning, logger.logLevel)
@@ -60,7 +61,7 @@ package final class Listener: Sendable {
             begin = { try await server.run() }
             quiesce = { try await server.shutdownGracefully() }
         }
-        self.bound = bound
+        (self.starts, self.started) = (starts, started)
         address = configuration.listen
     }
 
@@ -80,21 +81,27 @@ package final class Listener: Sendable {
     /// - Throws: `unavailable` when the address is taken or not ours.
     package func start() async throws -> Int {
         // Awaited by `close`.
-        let task = Task { [begin] in try await begin() }
+        let task = Task { [begin, started] in
+            do { try await begin() } catch {
+                started.yield(.failure(error))
+                throw error
+            }
+        }
         running.withLockedValue { $0 = task }
-        let failure = NIOLockedValueBox<(any Error)?>(nil)
-        // Ends with the task itself.
-        Task { do { try await task.value } catch { failure.withLockedValue { $0 = error } } }
-        while true {
-            if let port = bound.withLockedValue({ $0 }) { return port }
-            if let error = failure.withLockedValue({ $0 }) {
+        for await outcome in starts {
+            switch outcome {
+            case .success(let port): return port
+            case .failure(let error):
                 throw AppError(
                     .unavailable, "Cannot listen on \(address): \(Self.reason(error)). Choose another address with --listen.",
                     field: "listen",
                     cause: error)
             }
-            try await Task.sleep(for: .milliseconds(2))
         }
+        // The start itself was cancelled: nobody will close what it began.
+        task.cancel()
+        _ = await task.result
+        throw CancellationError()
     }
 
     /// Returns when the server has ended by itself.

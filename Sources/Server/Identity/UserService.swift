@@ -24,6 +24,7 @@ package final class UserService: Sendable {
 
     // MARK: The first user
 
+    /// Whether the server was set up.
     package func anyExists() async throws -> Bool { try await store.anyExists() }
 
     /// A new one-time code, or nil when there is a user already.
@@ -98,16 +99,19 @@ package final class UserService: Sendable {
         return credential.text
     }
 
+    /// Nil when the session is unknown or over, or its user suspended.
     package func principal(ofSession id: String) async throws -> Principal? {
         try await sessions.find(idHash: Credential.hash(of: id))
     }
 
+    /// Logs out; an unknown session is no error.
     package func closeSession(_ id: String) async throws {
         try await sessions.delete(idHash: Credential.hash(of: id))
     }
 
     // MARK: Accounts
 
+    /// All accounts of the organization, by name.
     package func list(_ principal: Principal, _ page: PageRequest) async throws -> Page<UserRecord> {
         try await store.list(principal.organization, page)
     }
@@ -121,6 +125,7 @@ package final class UserService: Sendable {
         return user
     }
 
+    /// - Throws: `badRequest` with the field; `conflict` for a name that is taken; `forbidden` for roles that the caller may not give.
     package func create(
         _ principal: Principal, username: String, email: String?, password: Secret<String>, roles: [String]
     ) async throws -> UserRecord {
@@ -132,6 +137,9 @@ package final class UserService: Sendable {
         return try await store.insert(principal, new)
     }
 
+    /// A suspended user is refused everywhere within 2 s: sessions, tokens and tasks.
+    ///
+    /// - Throws: `notFound`; `forbidden` for an account that outranks the caller; `conflict` for one's own.
     package func setSuspended(_ principal: Principal, _ reference: String, _ isSuspended: Bool) async throws -> UserRecord {
         let user = try await get(principal, reference)
         try checkMayGrant(principal, user.roles)
@@ -140,6 +148,9 @@ package final class UserService: Sendable {
         return try await get(principal, user.id.description)
     }
 
+    /// Replaces all roles.
+    ///
+    /// - Throws: `notFound`; `badRequest` for an unknown role; `forbidden` for roles that the caller may not give or take.
     package func setRoles(_ principal: Principal, _ reference: String, _ roles: [String]) async throws -> UserRecord {
         let roles = try Self.check(roles: roles)
         let user = try await get(principal, reference)

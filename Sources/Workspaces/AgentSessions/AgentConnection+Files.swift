@@ -78,11 +78,20 @@ extension AgentConnection {
         }
     }
 
+    /// What is in a folder, by name. Paths are relative to the home; links are named, not followed.
+    ///
+    /// - Parameters:
+    ///   - depth: 1 is the folder alone.
+    ///   - limit: more entries than this are left out, and the listing says so.
+    /// - Throws: `notFound`, `badRequest` when it is no folder; `unavailable` and `timeout` of the connection.
     package func list(_ path: String = ".", depth: Int = 1, limit: Int = 1000) async throws -> FileListing {
         let target = RequestTarget(["v1", "list"], query: ["path": path, "depth": "\(depth)", "limit": "\(limit)"])
         return try await ask(FileListing.self, Request(method: "GET", target: target, what: "listing '\(path)'"))
     }
 
+    /// Lines that match, in files that are text. It has bounds for hits and for time; the result says when one was reached.
+    ///
+    /// - Throws: `badRequest` for a pattern that is none.
     package func search(_ query: SearchQuery) async throws -> SearchResult {
         var values = ["pattern": query.pattern, "path": query.path, "limit": "\(query.limit)"]
         values["glob"] = query.glob

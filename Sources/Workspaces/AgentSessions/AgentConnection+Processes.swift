@@ -5,6 +5,7 @@ import NIOCore
 import NIOHPACK
 
 extension AgentConnection {
+    /// How the agent is; it has ten seconds to answer.
     package func status() async throws -> AgentStatus {
         try await ask(
             AgentStatus.self,

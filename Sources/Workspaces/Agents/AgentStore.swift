@@ -38,9 +38,4 @@ struct AgentStore: Sendable {
                 """)
         }
     }
-
-    func revokeAll(_ workspace: WorkspaceID) async throws {
-        try await pool.execute(
-            "UPDATE workspace_agents SET revoked_at = now() WHERE workspace_id = \(workspace) AND revoked_at IS NULL")
-    }
 }

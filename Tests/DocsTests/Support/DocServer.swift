@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A server as the documents describe it: its own PostgreSQL, the scripted model, an empty data directory.
 final class DocServer: Sendable {
@@ -6,6 +7,8 @@ final class DocServer: Sendable {
     let directory: String
     let setupCode: String
     private let process: Process
+    private let ended: AsyncStream<Void>
+    private let watched: WatchedLog
 
     struct Failed: Error, CustomStringConvertible {
         var log: String
@@ -18,38 +21,47 @@ final class DocServer: Sendable {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         chmod("/tmp/slipway-docs-tests", 0o711)
         chmod(directory, 0o711)
-        let log = directory + "/server.log"
-        try Data().write(to: URL(fileURLWithPath: log))
+        let log = try WatchedLog(path: directory + "/server.log")
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Programs.folder + "/slipway-server")
         process.arguments = [
             "--data-dir", directory + "/data", "--listen", "127.0.0.1:0", "--demo-model", "--libexec", Programs.libexec,
         ]
         process.environment = ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin"]
-        process.standardError = FileHandle(forWritingAtPath: log)
+        process.standardError = log.handle()
         process.standardOutput = FileHandle.nullDevice
         process.standardInput = FileHandle.nullDevice
-        try process.run()
-        while true {
-            let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
-            if let url = text.firstMatch(of: /is ready at (\S+)/), let code = text.firstMatch(of: /set-up code ([A-Z0-9-]+)\n/) {
-                return DocServer(url: String(url.1), directory: directory, setupCode: String(code.1), process: process)
-            }
-            guard process.isRunning else { throw Failed(log: text) }
-            try await Task.sleep(for: .milliseconds(20))
+        let (ended, end) = AsyncStream<Void>.makeStream()
+        process.terminationHandler = { _ in
+            log.end()
+            end.finish()
         }
+        try process.run()
+        var url: Substring?
+        for await line in log.lines() {
+            if let ready = line.firstMatch(of: /is ready at (\S+)/) { url = ready.1 }
+            // Said last.
+            if let url, let code = line.firstMatch(of: /set-up code ([A-Z0-9-]+)$/) {
+                return DocServer(
+                    url: String(url), directory: directory, setupCode: String(code.1), process: process, ended: ended, watched: log)
+            }
+        }
+        throw Failed(log: log.text)
     }
 
-    private init(url: String, directory: String, setupCode: String, process: Process) {
-        (self.url, self.directory, self.setupCode, self.process) = (url, directory, setupCode, process)
+    private init(
+        url: String, directory: String, setupCode: String, process: Process, ended: AsyncStream<Void>, watched: WatchedLog
+    ) {
+        (self.url, self.directory, self.setupCode) = (url, directory, setupCode)
+        (self.process, self.ended, self.watched) = (process, ended, watched)
     }
 
-    var log: String { (try? String(contentsOfFile: directory + "/server.log", encoding: .utf8)) ?? "" }
+    var log: String { watched.text }
 
     /// Sandboxes outlive a server: they are ended by what the launcher wrote down of each.
     func stop() async throws {
         process.terminate()
-        while process.isRunning { try await Task.sleep(for: .milliseconds(20)) }
+        for await _ in ended {}
         Self.endSandboxes(below: directory + "/data/sandboxes/ws")
         try? FileManager.default.removeItem(atPath: directory)
     }

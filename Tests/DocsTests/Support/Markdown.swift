@@ -71,6 +71,14 @@ enum Repository {
 
     static func markdown(_ path: String) throws -> Markdown { Markdown(path: path, text: try text(path)) }
 
+    /// All Swift files of `Sources`, one behind the other.
+    static var sources: String {
+        get throws {
+            let files = FileManager.default.enumerator(atPath: root + "/Sources")?.compactMap { $0 as? String } ?? []
+            return try files.filter { $0.hasSuffix(".swift") }.map { try text("Sources/" + $0) }.joined(separator: "\n")
+        }
+    }
+
     /// The README, CONTRIBUTING and everything in `docs/`.
     static var documents: [Markdown] {
         get throws {

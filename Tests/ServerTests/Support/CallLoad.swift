@@ -1,5 +1,6 @@
 import Foundation
 import NIOConcurrencyHelpers
+import TestSupport
 import Testing
 
 /// Clients that call a model again and again, whole and streamed, and remember what they were told.
@@ -38,7 +39,7 @@ final class CallLoad: Sendable {
                 let isWhole = streamed ? answer.text == ScriptedProvider.whole : answer.text.hasSuffix("\"output_tokens\":5}}")
                 state.withLockedValue { state in
                     if answer.status != 200 {
-                        state.refused[answer.status] = answer.text
+                        state.refused[answer.status, default: ""] += answer.text + "\n"
                     } else if isWhole {
                         state.answered.append(id)
                     } else {

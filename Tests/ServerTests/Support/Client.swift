@@ -48,4 +48,21 @@ struct Client: Sendable {
         let bytes = try await answer.body.collect(upTo: 16 << 20)
         return Answer(status: answer.status, headers: answer.headers, body: Data(bytes.readableBytesView))
     }
+
+    /// Reads a stream until enough of it has come, then leaves.
+    func read(_ path: String, until isEnough: (String) -> Bool) async throws {
+        let answer = try await Self.transport.send(
+            HTTPClientRequest(method: "GET", url: url + path, headers: headers, allowPrivateAddresses: true))
+        var text = ""
+        for try await chunk in answer.body {
+            text += String(buffer: chunk)
+            if isEnough(text) { return }
+        }
+        throw Ended(text: text)
+    }
+
+    struct Ended: Error, CustomStringConvertible {
+        var text: String
+        var description: String { "The stream ended before what was waited for:\n\(text)" }
+    }
 }
