@@ -52,9 +52,10 @@ import TestSupport
             let server = try await ServerProcess.start(database: database.url, arguments: ["--drain-delay", "1h"])
             server.signal(SIGTERM)
             try await server.waitForLine(containing: "shutting down in order")
-            let answer = try await Client(server).get("/readyz")
-            #expect(answer.status == 503)
-            #expect(answer.text == "not ready: shutting down\n")
+            try await eventually("it is not ready") {
+                let answer = try await Client(server).get("/readyz")
+                return answer.status == 503 && answer.text == "not ready: shutting down\n"
+            }
             #expect(try await Client(server).get("/healthz").status == 200)
             server.signal(SIGTERM)
             try await server.waitForLine(containing: "again")
