@@ -206,6 +206,30 @@ import Testing
         }
     }
 
+    @Test func `nothing is linked to an entry that the database lost in a crash`() async throws {
+        try await Stage.with { stage in
+            let chain = AuditChain(.calls, replica: ReplicaID())
+            func append() async throws {
+                let draft = try await stage.pool.withTransaction { connection in
+                    try await chain.prepare(connection)
+                    let draft = try chain.draft([AuditEntry(.fact, subject: "x", digest: Data(repeating: 1, count: 32))], at: 1)
+                    try await connection.execute(draft.insert)
+                    return draft
+                }
+                chain.committed(draft)
+            }
+            for _ in 0..<3 { try await append() }
+            try await stage.pool.execute("DELETE FROM audit_entries WHERE chain = \(chain.id) AND n = 3")
+            let error = await #expect(throws: PostgresError.self) { try await append() }
+            #expect(error.map { AuditChain.isBroken($0) } == true, "\(String(describing: error))")
+            chain.doubt()
+            try await append()
+            let numbers = try await stage.pool.query("SELECT n FROM audit_entries WHERE chain = \(chain.id) ORDER BY n")
+            #expect(try numbers.map { try $0["n", as: Int64.self] } == [1, 2, 3])
+            #expect(chain.losses == 1)
+        }
+    }
+
     @Test func `settlements that the database lost in a crash are booked again`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { gateway in

@@ -78,13 +78,23 @@ final class AuditChain: Sendable {
         guard isCurrent else { throw AppError(.internal, "The audit chain \(name.rawValue) was not prepared.") }
         var head = known
         let links = head.link(entries, in: id, at: at)
+        // A database that was killed may have come back without the entry before, unnoticed so far: then the number is null, which the
+        // column refuses (`isBroken`). Else the chain would have a gap, and its head would stand for entries that are not on disk.
         let insert: Query = """
             INSERT INTO audit_entries (chain, n, prev, digest, kind, subject, at)
-            SELECT \(id), n, prev, digest, kind, subject, \(at)
+            SELECT \(id), CASE WHEN \(known.n) = 0 OR EXISTS (
+                    SELECT FROM audit_entries WHERE chain = \(id) AND n = \(known.n) AND digest = \(known.digest)) THEN n END,
+                   prev, digest, kind, subject, \(at)
             FROM unnest(\(links.map(\.n)), \(links.map(\.prev)), \(links.map(\.digest)), \(links.map(\.kind)), \(links.map(\.subject)))
                  AS t (n, prev, digest, kind, subject)
             """
         return Draft(insert: insert, head: head)
+    }
+
+    /// Whether an insert failed since the entry before is lost. Behind `doubt()` the same may be tried again at once.
+    static func isBroken(_ error: any Error) -> Bool {
+        guard let error = error as? PostgresError else { return false }
+        return error.sqlState == "23502" && error.table == "audit_entries"
     }
 
     func committed(_ draft: Draft) { state.withLockedValue { $0.head = draft.head } }
