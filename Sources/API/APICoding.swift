@@ -44,6 +44,16 @@ public enum APICoding {
         init?(intValue: Int) { nil }
     }
 
+    /// How a property is called in JSON: `costNanoDollars` is `cost_nano_dollars`, `fileID` is `file_id`.
+    public static func wireName(_ property: String) -> String {
+        var name = ""
+        for letter in property.replacing("IDs", with: "Ids").replacing("ID", with: "Id").replacing("URL", with: "Url") {
+            if letter.isUppercase, !name.isEmpty { name += "_" }
+            name += letter.lowercased()
+        }
+        return name
+    }
+
     /// `owner_id` is `ownerID` and `access_url` is `accessURL`: the inverse of what the encoder does with such names.
     private static func camelCase(_ name: String) -> String {
         let words = name.split(separator: "_")

@@ -37,6 +37,8 @@ package struct PostgresError: Error, Sendable {
     package var isTransient: Bool {
         isConnectionLost || isSerializationFailure || sqlState.hasPrefix("53") || sqlState.hasPrefix("58")
     }
+    /// A value that does not fit its type: out of range, no text, no time.
+    package var isBadValue: Bool { ["22001", "22003", "22008", "22021", "22P05"].contains(sqlState) }
     var isCancelled: Bool { sqlState == "57014" }
 }
 

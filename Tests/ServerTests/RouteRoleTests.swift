@@ -11,26 +11,10 @@ import Testing
 @Suite struct RouteRoleTests {
     private static let ring = KeyRing.generatedText(id: "k")
 
-    /// The routes as the server registers them, from services that are started for it.
-    private func routes(_ database: TestDatabase) async throws -> [RouteTable.Entry] {
-        let pool = database.pool()
-        let lifecycle = Lifecycle(plan: .slipway(drainDelay: .zero, grace: .seconds(1)), logger: .silent)
-        let configuration = Configuration(dataDirectory: try ServerProcess.temporaryDirectory())
-        let replica = try await Replica.register(pool, internalURL: "http://127.0.0.1", host: "test", logger: .silent)
-        let services = try await Startup(configuration: configuration, lifecycle: lifecycle, logger: .silent).startServices(
-            .init(pool: pool, calls: pool), ring: try KeyRing(text: Self.ring), replica: replica, host: "test",
-            readiness: Readiness())
-        let table = RouteTable(router: Router(context: SlipwayContext.self), authenticator: services.authenticator)
-        try services.register(on: table)
-        await lifecycle.close()
-        await pool.close()
-        return table.entries
-    }
-
     /// Every route with every role, and as a stranger: over a socket, against the table.
     @Test func `every route lets in whom the table lets in and nobody else`() async throws {
         try await TestDatabase.with { database in
-            let entries = try await routes(database)
+            let entries = try await RegisteredRoutes.all(database, ring: Self.ring)
             #expect(entries.count > 15)
             let pool = database.pool()
             let server = try await ServerProcess.start(database: database.url, environment: ["SLIPWAY_KEYS": Self.ring])

@@ -32,7 +32,7 @@ struct ToolRunner: Sendable {
             return try await make(request, call, stop)
         } catch let error as AppError {
             switch error.code {
-            case .conflict: throw LeaseLost(task: task)
+            case .conflict where error.field == "fence" || error.field == "call": throw LeaseLost(task: task)
             case .unavailable, .timeout, .internal, .upstream: return (.workspaceLost(error.message), nil)
             default: return (.result(result(call, error.message, isError: true)), nil)
             }

@@ -33,14 +33,16 @@ extension StepPerformer {
         case is LeaseLost: return .broke(error)
         case is CancellationError: return .step(.openFailed(.cancelled))
         case let failure as OpenFailure: return .step(.openFailed(failure))
-        case let error as AppError where error.code == .conflict: return .broke(LeaseLost(task: lease.task))
+        case let error as AppError where error.code == .conflict && error.field == "fence":
+            return .broke(LeaseLost(task: lease.task))
         case let error as AppError:
             var asked: Duration?
             if case .after(let delay) = error.retry { asked = delay }
             switch error.code {
-            case .unavailable, .timeout, .upstream, .internal, .rateLimited:
+            case .unavailable, .timeout, .upstream, .internal, .rateLimited, .conflict:
+                // A conflict is a workspace that could not be started, or that somebody stops: it may be mended.
                 return .step(.openFailed(.unavailable(error.message, retryAfter: asked)))
-            case .badRequest, .unauthenticated, .forbidden, .notFound, .conflict, .tooLarge, .budgetExceeded, .policyDenied:
+            case .badRequest, .unauthenticated, .forbidden, .notFound, .tooLarge, .budgetExceeded, .policyDenied:
                 return .step(.openFailed(.refused(.workspace, message: error.message)))
             }
         default: return .broke(error)

@@ -23,7 +23,7 @@ extension LocalSandbox {
     }
 
     /// Everything a start needs, before anything is started.
-    static func checkPrograms(_ configuration: SandboxConfiguration, bubblewrap: String = bubblewrap) throws {
+    package static func checkPrograms(_ configuration: SandboxConfiguration, bubblewrap: String = "/usr/bin/bwrap") throws {
         guard access(bubblewrap, X_OK) == 0 else {
             throw AppError(
                 .unavailable, "\(bubblewrap) is missing: workspaces on this host need bubblewrap. Run: apt-get install bubblewrap")

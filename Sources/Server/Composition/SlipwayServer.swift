@@ -51,7 +51,8 @@ package enum SlipwayServer {
         // Awaited below; a signal during the start cancels it.
         let start = Task {
             try await Startup(
-                configuration: configuration, privileged: prepared.privileged, lifecycle: lifecycle, logger: logger
+                configuration: configuration, privileged: prepared.privileged, lifecycle: lifecycle, logger: logger,
+                onHangup: { signals.onHangup($0) }
             ).run()
         }
         signals.onFirst { start.cancel() }

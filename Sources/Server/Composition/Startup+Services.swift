@@ -105,6 +105,7 @@ extension Startup {
             try FileManager.default.createDirectory(
                 atPath: sandboxes.socketDirectory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
         }
+        sayWhatIsMissing(sandboxes)
         let provisioner = ProvisionerClient(
             .init(executable: Self.executable, configuration: sandboxes, launcher: privileged?.launcher), logger: logger)
         lifecycle.started(.provisioners, hurry: { provisioner.close() }) { provisioner.close() }
@@ -120,6 +121,18 @@ extension Startup {
         lifecycle.run(.reconcilers) { await stack.presence.run() }
         lifecycle.run(.reconcilers) { await stack.agentLogs.run() }
         return stack.service
+    }
+
+    /// The server is of use without workspaces, so this is no reason to end; but nobody should find it out with their first task.
+    private func sayWhatIsMissing(_ sandboxes: SandboxConfiguration) {
+        do {
+            try LocalSandbox.checkPrograms(sandboxes)
+            guard access("/usr/bin/git", X_OK) == 0 else {
+                throw AppError(.unavailable, "/usr/bin/git is missing: tasks need it in their workspaces. Run: apt-get install git")
+            }
+        } catch {
+            logger.warning("Tasks cannot be worked on: \((error as? AppError)?.message ?? "\(error)")")
+        }
     }
 
     private func startLoop(

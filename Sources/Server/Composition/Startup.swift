@@ -12,6 +12,8 @@ struct Startup: Sendable {
     var privileged: PrivilegedLauncherOutcome?
     let lifecycle: Lifecycle
     let logger: Logger
+    /// Takes what is to be done at SIGHUP; without TLS nothing is, and the signal ends the server as others do.
+    var onHangup: @Sendable (@escaping @Sendable () -> Void) -> Void = { _ in }
 
     /// The open database of this server.
     struct Database: Sendable {
@@ -25,6 +27,8 @@ struct Startup: Sendable {
 
     func run() async throws {
         let begin = ContinuousClock.now
+        // Before anything is started: a wrong file is told at once.
+        let certificate = try loadCertificate()
         try DataDirectory.make(configuration.dataDirectory)
         let readiness = Readiness()
         let database = try await openDatabase()
@@ -46,7 +50,8 @@ struct Startup: Sendable {
         let router = try services.router()
 
         try Task.checkCancellation()
-        let listener = try Listener(configuration: configuration, router: router, calls: services.calls, logger: logger)
+        let listener = try Listener(
+            configuration: configuration, router: router, calls: services.calls, certificate: certificate, logger: logger)
         lifecycle.started(.connections) { await listener.close() }
         let port = try await listener.start()
         lifecycle.started(.listener) { listener.stopAccepting() }
@@ -56,6 +61,14 @@ struct Startup: Sendable {
         }
         readiness.started()
         try await announce(port: port, users: services.users, took: begin.duration(to: .now))
+    }
+
+    private func loadCertificate() throws -> ServerCertificate? {
+        guard let file = configuration.tlsCertificate, let key = configuration.tlsKey else { return nil }
+        let certificate = try ServerCertificate(certificate: file, key: key, logger: logger)
+        onHangup { certificate.reload() }
+        lifecycle.run(.settings) { await certificate.watch() }
+        return certificate
     }
 
     private func openDatabase() async throws -> Database {

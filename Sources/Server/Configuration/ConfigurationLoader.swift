@@ -7,7 +7,9 @@ import Yams
 /// A key that nobody knows is an error in all three, with the nearest known name: a misspelt limit must not be silently off.
 package struct ConfigurationLoader: Sendable {
     /// Variables of the command-line client and of installers, which may be in the same environment.
-    static let foreignVariables: Set<String> = ["SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_CONFIG_DIR", "SLIPWAY_CONFIG"]
+    static let foreignVariables: Set<String> = [
+        "SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_CONFIG_DIR", "SLIPWAY_CA_FILE", "SLIPWAY_CONFIG",
+    ]
 
     package var arguments: [String]
     package var environment: [String: String]

@@ -13,6 +13,14 @@ struct FormFields: Sendable {
         }
     }
 
+    /// - Throws: `badRequest` for a value that cannot be stored.
+    func checked() throws -> FormFields {
+        for (name, value) in values.sorted(by: { $0.key < $1.key }) where !Unstorable.isFree(value) {
+            throw Unstorable.refusal(Unstorable.isFree(name) ? name : "(form)")
+        }
+        return self
+    }
+
     subscript(_ name: String) -> String { values[name] ?? "" }
 
     private static func decoded(_ text: Substring) -> String {
@@ -23,6 +31,6 @@ struct FormFields: Sendable {
 
 extension Incoming {
     func form() async throws -> FormFields {
-        FormFields(String(buffer: try await collect(upTo: Self.maxJSONBytes)))
+        try FormFields(String(buffer: try await collect(upTo: Self.maxJSONBytes))).checked()
     }
 }

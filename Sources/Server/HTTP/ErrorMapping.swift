@@ -40,6 +40,8 @@ extension AppError {
             self.init(
                 .unavailable, "The database cannot do this at this moment; try again.", source: .server, retry: .after(.seconds(2)),
                 cause: error)
+        case let error as PostgresError where error.isBadValue:
+            self.init(.badRequest, "A value of the request is too large, or cannot be stored: \(error.message).", cause: error)
         case let error as any HTTPResponseError:
             self.init(http: error)
         case is CancellationError:

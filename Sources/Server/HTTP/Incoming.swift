@@ -22,10 +22,12 @@ package struct Incoming: Sendable {
     }
 
     package static func decode<Value: Decodable>(_ type: Value.Type, _ body: ByteBuffer) throws -> Value {
+        let data = Data(buffer: body)
+        try Unstorable.check(json: data)
         do {
-            return try APICoding.decoder().decode(type, from: Data(buffer: body))
+            return try APICoding.decoder().decode(type, from: data)
         } catch let error as DecodingError {
-            throw AppError(error)
+            throw AppError(error, in: data)
         }
     }
 
@@ -42,7 +44,10 @@ package struct Incoming: Sendable {
         guard let value = context.parameters.get(name) else {
             throw AppError(.internal, "The route has no parameter '\(name)'.")
         }
-        return value.removingPercentEncoding ?? value
+        guard let decoded = value.removingPercentEncoding, Unstorable.isFree(decoded) else {
+            throw AppError(.badRequest, "The path has something in it that is no text, where '\(name)' should be.", field: name)
+        }
+        return decoded
     }
 
     package func id<Noun>(_ name: String, of type: ID<Noun>.Type = ID<Noun>.self) throws -> ID<Noun> {
@@ -83,31 +88,4 @@ package struct Call: Sendable {
     package let principal: Principal
     /// How far the permission of this route's action reaches.
     package let reach: Reach
-}
-
-extension AppError {
-    /// Says which field of a JSON body is wrong and what is expected there.
-    package init(_ error: DecodingError) {
-        func name(_ path: [any CodingKey]) -> String {
-            path.map { key in key.intValue.map { "[\($0)]" } ?? key.stringValue }.joined(separator: ".")
-        }
-        switch error {
-        case .keyNotFound(let key, let context):
-            let field = name(context.codingPath + [key])
-            self.init(.badRequest, "The field '\(field)' is missing.", field: field)
-        case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
-            let field = name(context.codingPath)
-            self.init(.badRequest, "The field '\(field)' must be a \(type).", field: field)
-        case .dataCorrupted(let context):
-            let field = name(context.codingPath)
-            let isWhole = field.isEmpty
-            self.init(
-                .badRequest,
-                isWhole
-                    ? "The request's body is no valid JSON." : "The field '\(field)' cannot be read: \(context.debugDescription).",
-                field: isWhole ? nil : field)
-        @unknown default:
-            self.init(.badRequest, "The request's body cannot be read.")
-        }
-    }
 }

@@ -2,7 +2,6 @@ import Core
 import Foundation
 import Hummingbird
 import HummingbirdCore
-import HummingbirdTLS
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -17,8 +16,10 @@ package final class Listener: Sendable {
     private let address: ListenAddress
     private let running = NIOLockedValueBox<Task<Void, any Error>?>(nil)
 
+    /// - Parameter certificate: nil: plain HTTP.
     init(
-        configuration: Configuration, router: Router<SlipwayContext>, calls: ModelCallAnswerer, logger: Logger
+        configuration: Configuration, router: Router<SlipwayContext>, calls: ModelCallAnswerer, certificate: ServerCertificate?,
+        logger: Logger
     ) throws {
         let responder = router.buildResponder()
         let answer: HTTPChannelHandler.Responder = { request, writer, channel in
@@ -48,10 +49,10 @@ package final class Listener: Sendable {
         }
         var quiet = logger
         quiet.logLevel = max(.warning, logger.logLevel)
-        if let certificate = configuration.tlsCertificate, let key = configuration.tlsKey {
-            let channel = try TLSChannel(plain, tlsConfiguration: try Self.tls(certificate: certificate, key: key))
+        if let certificate {
             let server = HummingbirdCore.Server(
-                childChannelSetup: channel, configuration: settings, onServerRunning: listening, eventLoopGroup: group,
+                childChannelSetup: try SecureChannel(plain, certificate), configuration: settings, onServerRunning: listening,
+                eventLoopGroup: group,
                 logger: quiet)
             begin = { try await server.run() }
             quiesce = { try await server.shutdownGracefully() }
@@ -63,18 +64,6 @@ package final class Listener: Sendable {
         }
         (self.starts, self.started) = (starts, started)
         address = configuration.listen
-    }
-
-    private static func tls(certificate: String, key: String) throws -> TLSConfiguration {
-        do {
-            let chain = try NIOSSLCertificate.fromPEMFile(certificate)
-            let key = try NIOSSLPrivateKey(file: key, format: .pem)
-            return .makeServerConfiguration(certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
-        } catch {
-            throw AppError(
-                .badRequest, "The TLS certificate \(certificate) or its key \(key) cannot be read as PEM.", field: "tls-cert",
-                cause: error)
-        }
     }
 
     /// Returns once connections are accepted; the port is the real one when 0 was asked for.

@@ -116,7 +116,10 @@ package final class RouteTable {
     ) {
         entries.append(Entry(entrance: entrance, method: method.rawValue, path: path, action: action))
         router.on(RouterPath(path), method: method) { request, context in
-            try await handle(Incoming(request: request, context: context))
+            for (name, value) in request.uri.queryParameters where !Unstorable.isFree(value) {
+                throw Unstorable.refusal(Unstorable.isFree(name) ? String(name) : "(query)")
+            }
+            return try await handle(Incoming(request: request, context: context))
         }
     }
 }

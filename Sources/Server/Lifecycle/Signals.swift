@@ -4,13 +4,15 @@ import Foundation
 import Glibc
 import UnixSignals
 
-/// SIGTERM, SIGINT and SIGHUP: the first ends the server in order, the second cuts short what can be, the third exits at once.
+/// SIGTERM, SIGINT and SIGHUP: the first ends the server in order, the second cuts short what can be, the third exits at once. With
+/// something to read again SIGHUP does that instead.
 final class Signals: Sendable {
     private struct State {
         var count = 0
         var waiting: [CheckedContinuation<Void, Never>] = []
         var onFirst: [@Sendable () -> Void] = []
         var onSecond: [@Sendable () -> Void] = []
+        var onHangup: (@Sendable () -> Void)?
     }
 
     private let state = NIOLockedValueBox(State())
@@ -23,7 +25,13 @@ final class Signals: Sendable {
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         // Lives as long as the process.
         Task.detached { [self] in
-            for await signal in signals { received("\(signal)") }
+            for await signal in signals {
+                if signal == .sighup, let action = state.withLockedValue({ $0.onHangup }) {
+                    action()
+                } else {
+                    received("\(signal)")
+                }
+            }
         }
     }
 
@@ -77,6 +85,8 @@ final class Signals: Sendable {
         }
         if isOver { action() }
     }
+
+    func onHangup(_ action: @escaping @Sendable () -> Void) { state.withLockedValue { $0.onHangup = action } }
 
     func onSecond(_ action: @escaping @Sendable () -> Void) { state.withLockedValue { $0.onSecond.append(action) } }
 }

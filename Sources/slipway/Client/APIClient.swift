@@ -10,9 +10,11 @@ import NIOFoundationCompat
 struct APIClient: Sendable {
     let url: String
     let token: String?
+    /// PEM certificates to trust instead of the system's; nil: the system's.
+    let caFile: String?
     private let transport: HTTPTransport
 
-    init(url: String, token: String?) throws {
+    init(url: String, token: String?, caFile: String? = nil) throws {
         var url = url
         while url.hasSuffix("/") { url.removeLast() }
         guard url.hasPrefix("http://") || url.hasPrefix("https://"), let parts = URL(string: url), parts.host != nil else {
@@ -27,6 +29,12 @@ struct APIClient: Sendable {
         }
         self.url = url
         self.token = token
+        self.caFile = caFile
+        if let caFile, !FileManager.default.isReadableFile(atPath: caFile) {
+            throw Failure(
+                .failed, "The CA file \(caFile) is not there or cannot be read.", hint: "Name it with --ca-file or SLIPWAY_CA_FILE."
+            )
+        }
         transport = HTTPTransport(logger: Logger(label: "slipway", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
@@ -82,19 +90,26 @@ struct APIClient: Sendable {
         _ method: String, _ path: String, query: [(String, String?)] = [], body: ByteBuffer? = nil, file: UploadFile? = nil,
         contentType: String = "application/json", timeout: Duration
     ) async throws -> HTTPClientResponse {
+        // An empty name would make it another route's path.
+        guard !path.contains("//"), !path.hasSuffix("/") else {
+            throw Failure(.failed, "A name or id is empty.", hint: "Give one that the 'list' command shows.")
+        }
         var headers: [(name: String, value: String)] = [("accept", "application/json"), ("user-agent", "slipway/0.1.0")]
         if body != nil || file != nil { headers.append(("content-type", contentType)) }
         if let token { headers.append(("authorization", "Bearer \(token)")) }
         let request = HTTPClientRequest(
             method: method, url: url + path + Self.text(of: query), headers: headers, body: body, file: file,
-            timeouts: .init(firstByte: timeout, idle: .seconds(60)), allowPrivateAddresses: true)
+            timeouts: .init(firstByte: timeout, idle: .seconds(60)), allowPrivateAddresses: true, caFile: caFile)
         let response: HTTPClientResponse
         do {
             response = try await transport.send(request)
         } catch let error as AppError where error.source == .upstream || error.code == .unavailable {
+            let isTrust = error.message.contains("is not trusted")
             throw Failure(
                 .unreachable, "No answer from \(url): \(error.message)",
-                hint: "Is the server running there? See 'slipway server --help'.")
+                hint: isTrust
+                    ? "Name the file of your own authority with --ca-file or SLIPWAY_CA_FILE."
+                    : "Is the server running there? See 'slipway server --help'.")
         }
         guard (200..<300).contains(response.status) else {
             let text = try await response.body.collect(upTo: 1 << 20)

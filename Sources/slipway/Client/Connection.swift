@@ -7,6 +7,9 @@ struct Connection: ParsableArguments {
     @Option(help: "Address of the server. Default: SLIPWAY_URL, else where you signed in.")
     var url: String?
 
+    @Option(help: "PEM certificates to trust instead of the system's. Default: SLIPWAY_CA_FILE, else those you signed in with.")
+    var caFile: String?
+
     @Option(help: "How to print the result: text or json.")
     var output: OutputFormat = .text
 
@@ -18,15 +21,16 @@ struct Connection: ParsableArguments {
         guard let address = url ?? environment["SLIPWAY_URL"] ?? stored?.url else {
             throw Failure(.notAllowed, "You are not signed in.", hint: "Use 'slipway login URL'.")
         }
+        let ca = caFile ?? StoredLogin.environmentCAFile ?? stored?.caFile
         // Also says what is wrong with an address before anything is said about signing in there.
-        let stranger = try APIClient(url: address, token: token)
+        let stranger = try APIClient(url: address, token: token, caFile: ca)
         if token != nil { return stranger }
         // A token goes to the server that gave it, and to no other.
         guard let stored, Self.same(stored.url, address) else {
             throw Failure(
                 .notAllowed, "You are not signed in at \(address).", hint: "Use 'slipway login \(address)', or set SLIPWAY_TOKEN.")
         }
-        return try APIClient(url: address, token: stored.token)
+        return try APIClient(url: address, token: stored.token, caFile: ca)
     }
 
     private static func same(_ a: String, _ b: String) -> Bool {

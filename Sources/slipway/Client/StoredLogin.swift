@@ -5,6 +5,12 @@ struct StoredLogin: Codable {
     var url: String
     var username: String
     var token: String
+    /// The authority of a server whose certificate the system does not trust.
+    var caFile: String?
+
+    static var environmentCAFile: String? {
+        ProcessInfo.processInfo.environment["SLIPWAY_CA_FILE"].flatMap { $0.isEmpty ? nil : $0 }
+    }
 
     static var folder: URL {
         let environment = ProcessInfo.processInfo.environment

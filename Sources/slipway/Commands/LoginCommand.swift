@@ -22,6 +22,9 @@ struct LoginCommand: AsyncParsableCommand {
     @Option(help: "E-mail address of the first user.")
     var email: String?
 
+    @Option(help: "PEM certificates to trust instead of the system's; kept for later commands. Default: SLIPWAY_CA_FILE.")
+    var caFile: String?
+
     @Flag(help: "Read the password from standard input instead of asking.")
     var passwordStdin = false
 
@@ -33,7 +36,8 @@ struct LoginCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let client = try APIClient(url: url, token: nil)
+            let ca = (caFile ?? StoredLogin.environmentCAFile).map { URL(fileURLWithPath: $0).path }
+            let client = try APIClient(url: url, token: nil, caFile: ca)
             if !firstUser {
                 let state: FirstUserState = try await client.get(APIPaths.firstUser)
                 guard state.exists else {
@@ -58,7 +62,7 @@ struct LoginCommand: AsyncParsableCommand {
                         APIPaths.login, LoginRequest(username: name, password: password, tokenName: tokenName))
                 }
             guard let token = answer.token else { throw Failure(.failed, "The server gave no token.") }
-            try StoredLogin(url: client.url, username: answer.user.username, token: token).save()
+            try StoredLogin(url: client.url, username: answer.user.username, token: token, caFile: ca).save()
             print("Signed in to \(client.url) as \(answer.user.username) (\(answer.user.roles.joined(separator: ", "))).")
         }
     }

@@ -1,7 +1,6 @@
 import Foundation
 import NIOConcurrencyHelpers
 import TestSupport
-import Testing
 
 /// Clients that call a model again and again, whole and streamed, and remember what they were told.
 final class CallLoad: Sendable {
@@ -20,7 +19,19 @@ final class CallLoad: Sendable {
     /// A message for each status that was no 200.
     var refused: [Int: String] { state.withLockedValue { $0.refused } }
 
-    init(_ client: Client, width: Int = 12) {
+    /// Calls until `body` returns or throws.
+    static func with(_ client: Client, width: Int = 12, _ body: (CallLoad) async throws -> Void) async throws {
+        let load = CallLoad(client, width: width)
+        do {
+            try await body(load)
+            await load.stop()
+        } catch {
+            await load.stop()
+            throw error
+        }
+    }
+
+    private init(_ client: Client, width: Int) {
         running.withLockedValue {
             $0 = Task { [self] in
                 await withTaskGroup(of: Void.self) { group in
@@ -57,7 +68,7 @@ final class CallLoad: Sendable {
     /// Returns when `count` more answers have come.
     func more(_ count: Int, within limit: Duration = .seconds(60)) async throws {
         let goal = answered.count + count
-        try await eventually(within: limit, "\(refused)") { self.answered.count >= goal }
+        try await eventually("\(count) more answers came; refusals: \(refused)", within: limit) { self.answered.count >= goal }
     }
 
     func stop() async {

@@ -21,6 +21,8 @@ struct Client: Sendable {
     static let transport = HTTPTransport(logger: .silent)
     var url: String
     var headers: [(name: String, value: String)] = []
+    /// The authority of a server with TLS.
+    var caFile: String?
 
     init(_ server: ServerProcess, token: String? = nil) { self.init(url: server.url, token: token) }
 
@@ -44,7 +46,7 @@ struct Client: Sendable {
         let answer = try await Self.transport.send(
             HTTPClientRequest(
                 method: method, url: url + path, headers: headers, body: body.map { ByteBuffer(bytes: $0) },
-                timeouts: .init(total: .seconds(60)), allowPrivateAddresses: true))
+                timeouts: .init(total: .seconds(60)), allowPrivateAddresses: true, caFile: caFile))
         let bytes = try await answer.body.collect(upTo: 16 << 20)
         return Answer(status: answer.status, headers: answer.headers, body: Data(bytes.readableBytesView))
     }

@@ -36,27 +36,38 @@ struct Delegation: Sendable {
         token = try await People.token(pool, "ada", roles: [.owner])
     }
 
-    func start(_ arguments: [String] = [], environment: [String: String] = [:]) async throws -> ServerProcess {
+    /// - Parameter under: a program that ends up executing the server, with its arguments.
+    func start(
+        _ arguments: [String] = [], environment: [String: String] = [:], under wrapper: [String] = []
+    ) async throws -> ServerProcess {
         try await ServerProcess.start(
             database: url, directory: directory, arguments: ["--demo-model"] + arguments,
-            environment: ["SLIPWAY_LIBEXEC": Self.libexec].merging(environment) { $1 })
+            environment: ["SLIPWAY_LIBEXEC": Self.libexec].merging(environment) { $1 }, under: wrapper)
+    }
+
+    func task(_ task: AgentTask, on server: ServerProcess) async throws -> AgentTask {
+        try await client(server).get("\(APIPaths.tasks)/\(task.id)").json(AgentTask.self)
     }
 
     func client(_ server: ServerProcess) -> Client { Client(server, token: token) }
 
-    func delegate(_ prompt: String, to server: ServerProcess) async throws -> AgentTask {
+    func delegate(_ prompt: String, to server: ServerProcess, model: String = "demo/demo-scripted") async throws -> AgentTask {
+        let file = try await client(server).send("POST", APIPaths.files, try bundle()).json(UploadedFile.self)
+        return try await client(server).post(
+            APIPaths.tasks, CreateTaskRequest(prompt: prompt, model: model, fileID: file.id, repositoryName: "sample")
+        ).json(AgentTask.self)
+    }
+
+    /// A repository with one commit, made once.
+    private func bundle() throws -> Data {
+        if let made = FileManager.default.contents(atPath: directory + "/bundle") { return made }
         let repository = directory + "/repository"
         try run("git", "init", "-q", "-b", "main", repository)
         try Data("a sample\n".utf8).write(to: URL(fileURLWithPath: repository + "/README"))
         try run("git", "-C", repository, "add", "-A")
         try run("git", "-C", repository, "-c", "user.name=T", "-c", "user.email=t@example.com", "commit", "-qm", "one")
         try run("git", "-C", repository, "bundle", "create", "-q", directory + "/bundle", "HEAD", "main")
-        let bundle = try Data(contentsOf: URL(fileURLWithPath: directory + "/bundle"))
-        let file = try await client(server).send("POST", APIPaths.files, bundle).json(UploadedFile.self)
-        return try await client(server).post(
-            APIPaths.tasks,
-            CreateTaskRequest(prompt: prompt, model: "demo/demo-scripted", fileID: file.id, repositoryName: "sample")
-        ).json(AgentTask.self)
+        return try Data(contentsOf: URL(fileURLWithPath: directory + "/bundle"))
     }
 
     private func run(_ words: String...) throws {
@@ -101,15 +112,18 @@ struct Delegation: Sendable {
         #expect(added == lines, "\(diff)", sourceLocation: location)
     }
 
-    /// Removes the task's sandbox, which would outlive the server.
-    func cleanUp(_ task: AgentTask, _ server: ServerProcess) async throws {
-        let task = try await client(server).get("\(APIPaths.tasks)/\(task.id)").json(AgentTask.self)
-        if let workspace = task.workspaceID {
-            _ = try await client(server).send("DELETE", "\(APIPaths.workspaces)/\(workspace)")
-            try await eventually("the workspace is gone") {
-                try await client(server).get("\(APIPaths.workspaces)/\(workspace)").status != 200
-            }
+    /// Its sandbox would outlive the server.
+    func removeWorkspace(of task: AgentTask, on server: ServerProcess) async throws {
+        guard let workspace = try await self.task(task, on: server).workspaceID else { return }
+        _ = try await client(server).send("DELETE", "\(APIPaths.workspaces)/\(workspace)")
+        try await eventually("the workspace is gone") {
+            try await client(server).get("\(APIPaths.workspaces)/\(workspace)").status != 200
         }
+    }
+
+    /// Removes the task's workspace and ends the server.
+    func cleanUp(_ task: AgentTask, _ server: ServerProcess) async throws {
+        try await removeWorkspace(of: task, on: server)
         await server.stop()
     }
 }

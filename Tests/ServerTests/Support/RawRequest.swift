@@ -6,6 +6,20 @@ enum RawRequest {
 
     /// Sends zeros as the body and reads the answer's status.
     static func status(_ url: String, path: String, token: String, bodyBytes: Int) throws -> Int {
+        let head = "POST \(path) HTTP/1.1\r\nHost: x\r\nX-Api-Key: \(token)\r\nContent-Length: \(bodyBytes)\r\n\r\n"
+        let answer = try exchange(url, Data(head.utf8) + Data(count: bodyBytes))
+        guard let status = status(of: answer) else { throw Failed(what: "no answer") }
+        return status
+    }
+
+    /// Nil: the connection was closed without an answer.
+    static func status(of answer: String) -> Int? {
+        let words = answer.split(separator: " ")
+        return words.count > 1 ? Int(words[1]) : nil
+    }
+
+    /// Sends the bytes and reads the beginning of what comes back; empty when the connection is closed or silent.
+    static func exchange(_ url: String, _ bytes: Data) throws -> String {
         guard let port = URL(string: url)?.port else { throw Failed(what: url) }
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
@@ -19,8 +33,9 @@ enum RawRequest {
             }
         }
         guard connected == 0 else { throw Failed(what: "connect") }
-        let head = "POST \(path) HTTP/1.1\r\nHost: x\r\nX-Api-Key: \(token)\r\nContent-Length: \(bodyBytes)\r\n\r\n"
-        var rest = Data(head.utf8) + Data(count: bodyBytes)
+        var patience = timeval(tv_sec: 10, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+        var rest = bytes
         while !rest.isEmpty {
             let sent = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, min($0.count, 1 << 20), Int32(MSG_NOSIGNAL)) }
             // The server may answer and close before it has read everything.
@@ -29,8 +44,6 @@ enum RawRequest {
         }
         var answer = [UInt8](repeating: 0, count: 4096)
         let count = recv(descriptor, &answer, answer.count, 0)
-        let words = String(decoding: answer.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
-        guard words.count > 1, let status = Int(words[1]) else { throw Failed(what: "no answer") }
-        return status
+        return String(decoding: answer.prefix(max(0, count)), as: UTF8.self)
     }
 }

@@ -15,9 +15,11 @@ final class ServerProcess: Sendable {
 
     /// Returns when the log says that the server is ready.
     static func start(
-        database: String?, directory: String? = nil, arguments: [String] = [], environment: [String: String] = [:]
+        database: String?, directory: String? = nil, arguments: [String] = [], environment: [String: String] = [:],
+        under wrapper: [String] = []
     ) async throws -> ServerProcess {
-        let server = try launch(database: database, directory: directory, arguments: arguments, environment: environment)
+        let server = try launch(
+            database: database, directory: directory, arguments: arguments, environment: environment, under: wrapper)
         for await line in server.lines() {
             if let range = line.range(of: "is ready at ") {
                 return ServerProcess(server, url: String(line[range.upperBound...].prefix { $0 != " " }))
@@ -27,15 +29,20 @@ final class ServerProcess: Sendable {
     }
 
     /// Returns at once.
+    ///
+    /// - Parameter wrapper: a program that ends up executing the server, with its arguments.
     static func launch(
-        database: String?, directory: String? = nil, arguments: [String] = [], environment: [String: String] = [:]
+        database: String?, directory: String? = nil, arguments: [String] = [], environment: [String: String] = [:],
+        under wrapper: [String] = []
     ) throws -> ServerProcess {
         let directory = try directory ?? temporaryDirectory()
-        let log = try WatchedLog(path: directory + "/server-\(UUID().uuidString.prefix(8)).log")
+        // Beside the directory: some tests fill its disk.
+        let log = try WatchedLog(path: directory + "-\(UUID().uuidString.prefix(8)).log")
         let process = Process()
-        process.executableURL = binary
+        process.executableURL = wrapper.first.map { URL(fileURLWithPath: $0) } ?? binary
         process.arguments =
-            ["--data-dir", directory, "--listen", "127.0.0.1:0"] + (database.map { ["--postgres-url", $0] } ?? []) + arguments
+            (wrapper.isEmpty ? [] : wrapper.dropFirst() + [binary.path]) + ["--data-dir", directory, "--listen", "127.0.0.1:0"]
+            + (database.map { ["--postgres-url", $0] } ?? []) + arguments
         process.environment = ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin"].merging(environment) { _, new in new }
         process.standardError = log.handle()
         process.standardOutput = FileHandle.nullDevice
@@ -104,7 +111,7 @@ final class ServerProcess: Sendable {
     func stop() async {
         if process.isRunning { signal(SIGTERM) }
         _ = await ended()
-        try? FileManager.default.removeItem(atPath: directory)
+        for path in [directory, log.path] { try? FileManager.default.removeItem(atPath: path) }
     }
 
     /// What the server printed for whoever makes the first account.
