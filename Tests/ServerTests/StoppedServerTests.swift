@@ -22,7 +22,7 @@ struct StoppedServerTests {
             server.signal(SIGCONT)
 
             // What it knows of tokens is too old to be trusted until it has read it again: that is told as "try again".
-            try await eventually("the workspace can be entered again", within: .seconds(30)) {
+            try await eventually(within: .seconds(30), "the workspace can be entered again") {
                 let answer = try await client.post(exec, ExecRequest(command: "cat note"))
                 guard answer.status == 200 else {
                     #expect(answer.status == 503, "\(answer.text)")

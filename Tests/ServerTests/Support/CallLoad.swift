@@ -68,7 +68,7 @@ final class CallLoad: Sendable {
     /// Returns when `count` more answers have come.
     func more(_ count: Int, within limit: Duration = .seconds(60)) async throws {
         let goal = answered.count + count
-        try await eventually("\(count) more answers came; refusals: \(refused)", within: limit) { self.answered.count >= goal }
+        try await eventually(within: limit, "\(count) more answers came; refusals: \(refused)") { self.answered.count >= goal }
     }
 
     func stop() async {
