@@ -22,7 +22,8 @@ import Testing
                 try Shell.check(
                     """
                     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=\(name) \
-                    -addext subjectAltName=IP:127.0.0.1 -keyout \(name).key -out \(name).crt && cat \(name).crt >> authorities.pem
+                    -addext subjectAltName=IP:127.0.0.1 -keyout \(name).key -out \(name).crt &&
+                    cat \(name).crt >> authorities.pem && chmod a+r \(name).key
                     """, in: folder)
             }
             try use(names[0])

@@ -22,6 +22,7 @@ final class Signals: Sendable {
 
     /// From here on no signal kills the process by itself.
     func trap() async {
+        for signal in Self.trapped { Glibc.signal(signal, SIG_DFL) }
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         // Lives as long as the process.
         Task.detached { [self] in
@@ -33,15 +34,20 @@ final class Signals: Sendable {
                 }
             }
         }
+        if early != 0 { received("signal \(early)") }
     }
 
-    /// For what must not be cut short before signals are trapped: they wait for its end.
+    private static let trapped = [SIGTERM, SIGINT, SIGHUP]
+
+    /// For what must not be cut short before signals are trapped: they wait for its end. One that comes between that end and `trap` is
+    /// remembered for it.
     /// - Throws: what the body throws; `CancellationError` when one came.
     static func held<Value>(_ body: () throws -> Value) throws -> Value {
         var signals = sigset_t()
         sigemptyset(&signals)
-        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+        for signal in trapped { sigaddset(&signals, signal) }
         pthread_sigmask(SIG_BLOCK, &signals, nil)
+        for signal in trapped { Glibc.signal(signal) { early = sig_atomic_t($0) } }
         defer { pthread_sigmask(SIG_UNBLOCK, &signals, nil) }
         let value = try body()
         var none = timespec()
@@ -90,6 +96,9 @@ final class Signals: Sendable {
 
     func onSecond(_ action: @escaping @Sendable () -> Void) { state.withLockedValue { $0.onSecond.append(action) } }
 }
+
+/// Written by a signal handler, before there are threads that read it.
+nonisolated(unsafe) private var early: sig_atomic_t = 0
 
 /// Without `atexit` functions or flushing: something may be stuck in just these.
 private func exit(immediately status: Int32) -> Never { Glibc._exit(status) }

@@ -18,7 +18,7 @@ struct Connection: ParsableArguments {
         let environment = ProcessInfo.processInfo.environment
         let stored = try StoredLogin.load()
         let token = environment["SLIPWAY_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
-        guard let address = url ?? environment["SLIPWAY_URL"] ?? stored?.url else {
+        guard let address = url ?? environment["SLIPWAY_URL"].flatMap({ $0.isEmpty ? nil : $0 }) ?? stored?.url else {
             throw Failure(.notAllowed, "You are not signed in.", hint: "Use 'slipway login URL'.")
         }
         let ca = caFile ?? StoredLogin.environmentCAFile ?? stored?.caFile
