@@ -22,7 +22,6 @@ final class Signals: Sendable {
 
     /// From here on no signal kills the process by itself.
     func trap() async {
-        for signal in Self.trapped { Glibc.signal(signal, SIG_DFL) }
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         // Lives as long as the process.
         Task.detached { [self] in
