@@ -10,14 +10,14 @@ fail() { say "$*"; exit 1; }
 command -v swift >/dev/null || fail "Swift is missing: install Swift 6.3 (swift.org/install) and put 'swift' on the PATH."
 version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
 case "$version" in
-    6.[2-9]|6.[1-9][0-9]|[7-9].*) ;;
+    6.[3-9]|6.[1-9][0-9]|[7-9].*) ;;
     *) fail "Swift $version is too old: Slipway needs Swift 6.3 or newer." ;;
 esac
 
 packages="build-essential pkg-config libcurl4-openssl-dev libpq-dev zlib1g-dev postgresql-15 bubblewrap git python3 ca-certificates"
 case "${1:-}" in
     "") ;;
-    test) packages="$packages python3-venv chromium procps" ;;
+    test) packages="$packages python3-venv chromium procps openssl" ;;
     bench) packages="$packages nginx-light caddy" ;;
     *) fail "unknown set '$1': it is nothing, 'test' or 'bench'." ;;
 esac
