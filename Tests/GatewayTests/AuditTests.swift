@@ -43,6 +43,20 @@ import Testing
     private static let ledgerChain = "(SELECT chain FROM audit_entries WHERE kind = 'ledger' LIMIT 1)"
     private static let oneCall = "(SELECT id FROM ai_interceptions ORDER BY id LIMIT 1)"
 
+    /// They did once, in two orders: a deadlock that failed the calls of that moment.
+    @Test func `a checkpoint and the flush that answers wait for do not wait for each other`() async throws {
+        try await Stage.with { stage in
+            try await stage.gateway { gateway in
+                try await fill(stage, gateway)
+                try await stage.pool.withTransaction { connection in
+                    try await connection.execute("UPDATE audit_chains SET flushed = flushed")
+                    try await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '20s'")
+                    #expect(try await gateway.checkpoints.makeIfNeeded() != nil)
+                }
+            }
+        }
+    }
+
     @Test func `a changed row of any kind is named`() async throws {
         for (statement, kind, part) in [
             (

@@ -91,9 +91,11 @@ package final class Checkpoints: Sendable {
                 INSERT INTO audit_checkpoints (number, body, key_id, signature, at)
                 VALUES (\(checkpoint.number), \(checkpoint.body), \(keyID), \(checkpoint.signature), \(checkpoint.at))
                 """)
-            for head in heads {
-                try await connection.execute("UPDATE audit_chains SET signed = \(head.n) WHERE id = \(head.chain)")
-            }
+            try await connection.execute(
+                """
+                INSERT INTO audit_signed (chain, n) SELECT * FROM unnest(\(heads.map(\.chain)), \(heads.map(\.n)))
+                ON CONFLICT (chain) DO UPDATE SET n = excluded.n
+                """)
             return checkpoint
         }
     }
@@ -102,8 +104,8 @@ package final class Checkpoints: Sendable {
 
     /// Up to where each chain was signed. A hint that saves reading all checkpoints; the verifier does not believe it.
     private func signedHeads(_ connection: PostgresConnection) async throws -> [UUID: Int64] {
-        let rows = try await connection.query("SELECT id, signed FROM audit_chains")
-        return Dictionary(uniqueKeysWithValues: try rows.map { (try $0["id", as: UUID.self], try $0["signed", as: Int64.self]) })
+        let rows = try await connection.query("SELECT chain, n FROM audit_signed")
+        return Dictionary(uniqueKeysWithValues: try rows.map { (try $0["chain", as: UUID.self], try $0["n", as: Int64.self]) })
     }
 
     private func signingKey(_ connection: PostgresConnection) async throws -> (String, Curve25519.Signing.PrivateKey) {
