@@ -42,6 +42,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CJemalloc", providers: [.apt(["libjemalloc-dev"])]),
         .target(name: "CShims"),
         .target(name: "CAgent"),
 
@@ -121,7 +122,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "slipway-server", dependencies: ["CShims", "Core", "Server", "DemoModel", "Provisioning", log],
+            name: "slipway-server", dependencies: ["CJemalloc", "Core", "Server", "DemoModel", "Provisioning", log],
             swiftSettings: settings),
         .executableTarget(
             name: "slipway-agent",

@@ -14,7 +14,7 @@ case "$version" in
     *) fail "Swift $version is too old: Slipway needs Swift 6.3 or newer." ;;
 esac
 
-packages="build-essential pkg-config libcurl4-openssl-dev libpq-dev zlib1g-dev postgresql-15 bubblewrap git python3 ca-certificates"
+packages="build-essential pkg-config libcurl4-openssl-dev libpq-dev zlib1g-dev libjemalloc-dev postgresql-15 bubblewrap git python3 ca-certificates"
 case "${1:-}" in
     "") ;;
     test) packages="$packages python3-venv chromium procps openssl" ;;

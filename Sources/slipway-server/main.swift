@@ -1,4 +1,5 @@
-import CShims
+// Not called: linking it replaces malloc, and a model call then costs a sixth less CPU (docs/benchmarks.md).
+import CJemalloc
 import Core
 import DemoModel
 import Foundation
@@ -26,7 +27,6 @@ default:
     break
 }
 
-slipway_keep_freed_memory()
 let configuration: Configuration
 do {
     configuration = try ConfigurationLoader(arguments: arguments, environment: ProcessInfo.processInfo.environment).load()

@@ -1,5 +1,4 @@
 #pragma once
 #include "CShimsSpawn.h"
-#include "memory.h"
 #include "privileges.h"
 #include "processes.h"
