@@ -161,7 +161,7 @@ extension Transcript.Entry {
             switch block {
             case .answer(.toolUse): return nil
             case .answer(.text(let text)), .text(let text): texts.append(text)
-            case .answer, .toolResult: break
+            case .answer, .toolResult, .media, .toolOutput: break
             }
         }
         return texts.isEmpty ? nil : texts.joined(separator: "\n\n")

@@ -5,8 +5,10 @@ extension Conversation {
     func encodeChat(stream: Bool) -> ByteBuffer {
         JSONWriter.object { json in
             json.field("model", model)
-            json.key(Self.namesCompletionTokens(model) ? "max_completion_tokens" : "max_tokens")
-            json.int(maxOutputTokens)
+            if let maxOutputTokens {
+                json.key(Self.namesCompletionTokens(model) ? "max_completion_tokens" : "max_tokens")
+                json.int(maxOutputTokens)
+            }
             if stream {
                 json.field("stream", true)
                 json.fieldObject("stream_options") { $0.field("include_usage", true) }
@@ -18,14 +20,16 @@ extension Conversation {
                             $0.field("type", "function")
                             $0.fieldObject("function") {
                                 $0.field("name", tool.name)
-                                $0.field("description", tool.description)
+                                if !tool.description.isEmpty { $0.field("description", tool.description) }
                                 $0.field("parameters", raw: tool.inputSchema)
+                                if let strict = tool.strict { $0.field("strict", strict) }
                             }
                         }
                     }
                 }
-                if toolChoice == .none { json.field("tool_choice", "none") }
+                json.openAIChoice(self, isNested: true)
             }
+            json.chatSettings(self)
             json.fieldArray("messages") { array in
                 if !system.isBlank {
                     array.object {
@@ -46,33 +50,134 @@ extension Conversation {
 }
 
 extension JSONWriter {
+    fileprivate mutating func chatSettings(_ conversation: Conversation) {
+        if let effort = conversation.effort { field("reasoning_effort", effort.rawValue) }
+        openAISampling(conversation.sampling)
+        field("frequency_penalty", conversation.sampling.frequencyPenalty)
+        field("presence_penalty", conversation.sampling.presencePenalty)
+        field("seed", conversation.sampling.seed)
+        if !conversation.stopSequences.isEmpty {
+            fieldArray("stop") { array in
+                for text in conversation.stopSequences { array.string(text) }
+            }
+        }
+        if conversation.isTranslated {
+            if let key = conversation.sessionID { field("prompt_cache_key", key) }
+            if let user = conversation.user { field("user", user) }
+        }
+        switch conversation.format {
+        case .jsonObject?: fieldObject("response_format") { $0.field("type", "json_object") }
+        case .jsonSchema(let name, let schema, let strict)?:
+            fieldObject("response_format") {
+                $0.field("type", "json_schema")
+                $0.fieldObject("json_schema") {
+                    $0.field("name", name)
+                    $0.field("schema", raw: schema)
+                    if let strict { $0.field("strict", strict) }
+                }
+            }
+        case nil: break
+        }
+    }
+
+    /// What both of OpenAI's protocols have.
+    mutating func openAISampling(_ sampling: Sampling) {
+        field("temperature", sampling.temperature)
+        field("top_p", sampling.topP)
+    }
+
+    mutating func openAIChoice(_ conversation: Conversation, isNested: Bool) {
+        switch conversation.toolChoice {
+        case .auto: break
+        case .none: field("tool_choice", "none")
+        case .required: field("tool_choice", "required")
+        case .tool(let name):
+            fieldObject("tool_choice") {
+                $0.field("type", "function")
+                if isNested { $0.fieldObject("function") { $0.field("name", name) } } else { $0.field("name", name) }
+            }
+        }
+        if let parallel = conversation.parallelToolCalls { field("parallel_tool_calls", parallel) }
+    }
+
     /// A message becomes one message for each tool result, then one for the texts.
     fileprivate mutating func chatMessages(_ message: Message) {
         switch message.role {
         case .user: chatUser(message)
         case .assistant: chatAssistant(message)
+        case .system:
+            for case .text(let text) in message.content {
+                object {
+                    $0.field("role", "system")
+                    $0.field("content", text)
+                }
+            }
         }
     }
 
+    /// Results of tools are texts here: their pictures follow in a message of the user's.
     private mutating func chatUser(_ message: Message) {
-        var texts: [String] = []
+        var parts: [ResultPart] = []
         for block in message.content {
             switch block {
-            case .toolResult(let id, let text, _):
-                object {
-                    $0.field("role", "tool")
-                    $0.field("tool_call_id", id)
-                    $0.field("content", text)
+            case .toolResult(let id, let text, _): chatResult(id, text)
+            case .toolOutput(let id, let output, _):
+                var texts: [String] = []
+                for part in output {
+                    if case .text(let text) = part { texts.append(text) } else { parts.append(part) }
                 }
+                chatResult(id, texts.isEmpty ? "The result is in the next message." : texts.joined(separator: "\n\n"))
             case .text(let text), .answer(.text(let text)):
-                if !text.isBlank { texts.append(text) }
+                if !text.isBlank { parts.append(.text(text)) }
+            case .media(let media): parts.append(.media(media))
             case .answer: break
             }
         }
-        if texts.isEmpty { return }
+        if parts.isEmpty { return }
+        object { json in
+            json.field("role", "user")
+            let texts = parts.compactMap { if case .text(let text) = $0 { text } else { nil } }
+            if texts.count == parts.count { return json.field("content", texts.joined(separator: "\n\n")) }
+            json.fieldArray("content") { array in
+                for part in parts { array.object { $0.chatPart(part) } }
+            }
+        }
+    }
+
+    private mutating func chatResult(_ id: String, _ text: String) {
         object {
-            $0.field("role", "user")
-            $0.field("content", texts.joined(separator: "\n\n"))
+            $0.field("role", "tool")
+            $0.field("tool_call_id", id)
+            $0.field("content", text)
+        }
+    }
+
+    private mutating func chatPart(_ part: ResultPart) {
+        switch part {
+        case .text(let text):
+            field("type", "text")
+            field("text", text)
+        case .media(let media):
+            switch media.kind {
+            case .image:
+                field("type", "image_url")
+                fieldObject("image_url") {
+                    $0.field("url", media.url ?? "")
+                    if let detail = media.detail { $0.field("detail", detail) }
+                }
+            case .document:
+                field("type", "file")
+                fieldObject("file") {
+                    $0.field("filename", media.name ?? "document.pdf")
+                    $0.field("file_data", media.url ?? "")
+                }
+            case .audio:
+                field("type", "input_audio")
+                fieldObject("input_audio") {
+                    if case .base64(let data) = media.source { $0.field("data", data) }
+                    $0.field("format", media.type.map { String($0.drop { $0 != "/" }.dropFirst()) } ?? "wav")
+                }
+            }
         }
     }
 
@@ -85,7 +190,7 @@ extension JSONWriter {
             case .text(let part), .answer(.text(let part)): text += part
             case .answer(.thinking(let part, signature: nil)): reasoning += part
             case .answer(.toolUse(let id, let name, let input, _)): calls.append((id, name, AnswerBlock.object(ofInput: input)))
-            case .answer, .toolResult: break
+            case .answer, .toolResult, .media, .toolOutput: break
             }
         }
         if text.isBlank, calls.isEmpty { return }

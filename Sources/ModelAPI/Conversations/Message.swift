@@ -1,6 +1,7 @@
 /// A message of a conversation, as the loop stores it.
 package struct Message: Sendable, Hashable, Codable {
-    package enum Role: String, Sendable, Codable { case user, assistant }
+    /// `system`: an instruction in the middle of a conversation, by a client; the loop has none.
+    package enum Role: String, Sendable, Codable { case user, assistant, system }
 
     package var role: Role
     package var content: [ContentBlock]
@@ -21,4 +22,7 @@ package enum ContentBlock: Sendable, Hashable, Codable {
     /// A block of an earlier answer: goes back exactly as it came.
     case answer(AnswerBlock)
     case toolResult(id: String, text: String, isError: Bool)
+    case media(Media)
+    /// A tool's result that is more than one text.
+    case toolOutput(id: String, parts: [ResultPart], isError: Bool)
 }

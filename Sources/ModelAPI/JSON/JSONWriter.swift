@@ -33,6 +33,12 @@ struct JSONWriter {
         needsComma = true
     }
 
+    /// The fields of an object that already is JSON, into this one.
+    mutating func members(of json: String) {
+        let inside = json.dropFirst().dropLast()
+        if !inside.isEmpty { raw(String(inside)) }
+    }
+
     mutating func field(_ name: StaticString, _ text: String) {
         key(name)
         string(text)
@@ -51,6 +57,13 @@ struct JSONWriter {
     mutating func field(_ name: StaticString, raw json: String) {
         key(name)
         raw(json)
+    }
+
+    /// Left out when there is none.
+    mutating func field(_ name: StaticString, _ number: JSONNumber?) {
+        guard let number else { return }
+        key(name)
+        raw(number.text)
     }
 
     mutating func fieldNull(_ name: StaticString) {

@@ -43,3 +43,10 @@ package struct BodyEdit: Sendable, Equatable {
         }
     }
 }
+
+extension BodyEdit {
+    /// Applies edits whose ranges ascend and do not overlap, all counted in the body as it came.
+    package static func apply(all edits: [BodyEdit], to body: ByteBuffer) -> ByteBuffer {
+        edits.reversed().reduce(body) { $1.apply(to: $0) }
+    }
+}
