@@ -74,6 +74,8 @@ extension AnswerReader {
                 if let text = try cursor.optionalString() { model = text.string() }
             } else if key.equals("stop_reason") {
                 if let word = try cursor.optionalString() { stopReason = StopReason(word.string()) }
+            } else if key.equals("stop_sequence") {
+                if let text = try cursor.optionalString() { stopSequence = text.string() }
             } else if key.equals("usage") {
                 try tally.read(&cursor)
             } else if key.equals("content"), cursor.peek() == UInt8(ascii: "[") {
@@ -128,11 +130,11 @@ extension AnswerReader {
         guard let type else { return }
         let isText = type.equals("text")
         let kind: BlockBuilder.Kind
-        if isText, isStreamed || !hasMore {
+        if isText, isStreamed || prefersText || !hasMore {
             kind = .text
         } else if type.equals("thinking") {
             kind = .thinking
-        } else if type.equals("tool_use"), isStreamed || !hasMore {
+        } else if type.equals("tool_use"), isStreamed || prefersText || !hasMore {
             kind = .toolUse
         } else if type.equals("redacted_thinking") {
             kind = .redactedThinking

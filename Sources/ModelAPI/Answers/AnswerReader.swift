@@ -13,6 +13,9 @@ package struct AnswerReader: Sendable {
     /// False: texts and inputs are counted but not kept, for calls whose content is not recorded.
     let keepsContent: Bool
     let contentLimit: Int
+    /// Blocks that have fields of which this reader knows nothing (citations) are read as what they say, not kept as they are: for
+    /// those who cannot send them on.
+    var prefersText = false
 
     var parser = SSEParser(limit: SSEParser.defaultLimit, keepsNames: false)
     var body: [UInt8] = []
@@ -26,6 +29,8 @@ package struct AnswerReader: Sendable {
     /// OpenAI: when the answer began, in seconds since 1970.
     package internal(set) var created: Int?
     package internal(set) var stopReason: StopReason?
+    /// Messages: which of the client's stop sequences it was.
+    package internal(set) var stopSequence: String?
     /// What the provider reported as an error, in mid-stream or instead of an answer.
     package internal(set) var error: UpstreamError?
     /// The answer came to its proper end: `message_stop`, `[DONE]`, the usage chunk behind a `finish_reason`,
@@ -112,6 +117,23 @@ package struct AnswerReader: Sendable {
             self.body = []
             body.withUnsafeBytes { plain($0, onDelta) }
         }
+    }
+
+    /// Reads the next event that ends in the chunk; false when there is none. Start with `position` 0 and call until false, always
+    /// with the same chunk: whoever has to act between two events reads so.
+    mutating func readEvent(in chunk: UnsafeRawBufferPointer, at position: inout Int) throws(AppError) -> Bool {
+        guard let piece = try parser.next(in: chunk, at: &position) else { return false }
+        if let joined = piece.joined {
+            joined.withUnsafeBytes { event($0, nil) }
+        } else {
+            event(UnsafeRawBufferPointer(rebasing: chunk[piece.range]), nil)
+        }
+        return true
+    }
+
+    /// One event's data, which came in another envelope than SSE.
+    mutating func readEvent(data: [UInt8]) {
+        data.withUnsafeBytes { event($0, nil) }
     }
 
     private mutating func read(_ chunk: UnsafeRawBufferPointer, _ onDelta: ((AnswerDelta) -> Void)?) throws(AppError) {

@@ -11,11 +11,12 @@ package enum ErrorShape {
 
     /// - Parameters:
     ///   - type: the provider's kind; nil takes the usual one of the status.
+    ///   - code: OpenAI's finer word; nil where there is none.
     ///   - retryAfter: rounded up to whole seconds.
     ///   - shouldRetry: false stops clients that would repeat a call in vain, such as one beyond its budget.
     package static func body(
-        _ api: ModelProtocol, status: Int, type: String? = nil, message: String, requestID: String, retryAfter: Duration? = nil,
-        shouldRetry: Bool? = nil
+        _ api: ModelProtocol, status: Int, type: String? = nil, code: String? = nil, message: String, requestID: String,
+        retryAfter: Duration? = nil, shouldRetry: Bool? = nil
     ) -> Answer {
         let type = type ?? usualType(api, status)
         var headers = [(name: "content-type", value: "application/json")]
@@ -25,14 +26,14 @@ package enum ErrorShape {
             headers.append((name: "retry-after", value: String(max(0, parts.seconds + (parts.attoseconds > 0 ? 1 : 0)))))
         }
         if let shouldRetry { headers.append((name: "x-should-retry", value: shouldRetry ? "true" : "false")) }
-        return Answer(status: status, headers: headers, body: object(api, type, message, requestID, status).buffer)
+        return Answer(status: status, headers: headers, body: object(api, type, code, message, requestID, status).buffer)
     }
 
     /// An error in the middle of a stream, and its end. Put it between two events.
     package static func streamError(
-        _ api: ModelProtocol, type: String? = nil, status: Int = 500, message: String, requestID: String
+        _ api: ModelProtocol, type: String? = nil, code: String? = nil, status: Int = 500, message: String, requestID: String
     ) -> ByteBuffer {
-        let json = object(api, type ?? usualType(api, status), message, requestID, status).text
+        let json = object(api, type ?? usualType(api, status), code, message, requestID, status).text
         return switch api {
         case .messages: ByteBuffer(string: "event: error\ndata: \(json)\n\n")
         case .chatCompletions: ByteBuffer(string: "data: \(json)\n\ndata: [DONE]\n\n")
@@ -69,7 +70,7 @@ package enum ErrorShape {
     }
 
     private static func object(
-        _ api: ModelProtocol, _ type: String, _ message: String, _ requestID: String, _ status: Int
+        _ api: ModelProtocol, _ type: String, _ code: String?, _ message: String, _ requestID: String, _ status: Int
     ) -> JSONWriter {
         JSONWriter.object { json in
             switch api {
@@ -86,7 +87,11 @@ package enum ErrorShape {
                     $0.field("type", type)
                     $0.fieldNull("param")
                     // By this code clients tell that waiting will not help.
-                    if type == "insufficient_quota" { $0.field("code", type) } else { $0.fieldNull("code") }
+                    if let code = code ?? (type == "insufficient_quota" ? type : nil) {
+                        $0.field("code", code)
+                    } else {
+                        $0.fieldNull("code")
+                    }
                 }
             case .gemini:
                 json.fieldObject("error") {
