@@ -58,7 +58,7 @@ let package = Package(
         .target(
             name: "HTTPTransport", dependencies: ["Core", "CCurl", nio, concurrencyHelpers, log],
             swiftSettings: settings),
-        .target(name: "ModelAPI", dependencies: ["Core", nio], swiftSettings: settings),
+        .target(name: "ModelAPI", dependencies: ["Core", nio, crypto], swiftSettings: settings),
         .target(
             name: "AgentProtocol",
             dependencies: [
