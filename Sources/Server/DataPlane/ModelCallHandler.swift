@@ -3,8 +3,18 @@ import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 
+/// What the handler needs of who answers.
+protocol ModelCalls: Sendable {
+    /// Who makes this call; nil: it is the router's.
+    func caller(of head: HTTPRequest) -> Principal?
+
+    /// - Returns: false when the answer broke off, because the client has left.
+    func answer(_ incoming: ModelCallHandler.Incoming, to writer: ModelCallHandler.Writer) async -> Bool
+}
+
 /// The data plane: in front of the router on every connection it takes the calls of models out and answers them on the connection's
-/// own event loop, without a hop per part of a request. Everything else passes through untouched.
+/// own event loop, without a hop per part of a request. Everything else passes through untouched, calls of strangers too: a body is
+/// kept only for those who are known (`ModelCalls.caller(of:)`).
 ///
 /// Why it is there: the same call through the router costs about twice the CPU (docs/benchmarks.md).
 final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
@@ -13,17 +23,28 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
+    struct Incoming: Sendable {
+        var head: HTTPRequest
+        /// Whom `caller(of:)` let in.
+        var principal: Principal
+        /// Nil: larger than `GatewayDoor.maxBodyBytes`.
+        var body: ByteBuffer?
+        var peer: String?
+    }
+
     /// What may wait behind a request that is being answered; beyond it nothing is read.
     private static let mostHeldBytes = 64 << 10
 
-    private let answerer: ModelCallAnswerer
+    private let answerer: any ModelCalls
     private var context: ChannelHandlerContext?
     private var executor: LoopExecutor?
     private var turns = ConnectionTurns()
-    private var head: HTTPRequest?
+    /// The call whose body is arriving.
+    private var arriving: (head: HTTPRequest, principal: Principal)?
     private var body = ByteBuffer()
     private var answering: Task<Void, Never>?
     private var closesAfterAnswer = false
+    private var hasLeft = false
     /// The request that is being refused is still arriving: closing now would reset the connection under its sender.
     private var isRefusedEarly = false
     private var writableWaiter: CheckedContinuation<Void, Never>?
@@ -31,7 +52,7 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var heldBytes = 0
     private var isReadWanted = false
 
-    init(_ answerer: ModelCallAnswerer) { self.answerer = answerer }
+    init(_ answerer: any ModelCalls) { self.answerer = answerer }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
@@ -61,19 +82,21 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// False: its turn has not come.
     private func take(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) -> Bool {
-        switch turns.take(kind(of: part)) {
+        var caller: Principal?
+        if case .head(let head) = part { caller = answerer.caller(of: head) }
+        switch turns.take(kind(of: part, isCall: caller != nil)) {
         case .later: return false
         case .router: context.fireChannelRead(wrapInboundOut(part))
         case .call:
             switch part {
             case .head(let head):
-                self.head = head
+                arriving = caller.map { (head, $0) }
                 body = ByteBuffer()
                 if let length = head.headerFields[.contentLength].flatMap(Int.init), length > GatewayDoor.maxBodyBytes {
                     refuseSize()
                 }
             case .body(var bytes):
-                guard head != nil else { break }
+                guard arriving != nil else { break }
                 if body.readableBytes + bytes.readableBytes > GatewayDoor.maxBodyBytes {
                     refuseSize()
                 } else if body.readableBytes == 0 {
@@ -82,16 +105,16 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
                     body.writeBuffer(&bytes)
                 }
             case .end:
-                if let head { answer(head) } else if answering == nil { context.close(promise: nil) }
+                if arriving != nil { answer() } else if answering == nil { context.close(promise: nil) }
                 isRefusedEarly = false
             }
         }
         return true
     }
 
-    private func kind(of part: HTTPRequestPart) -> ConnectionTurns.Part {
+    private func kind(of part: HTTPRequestPart, isCall: Bool) -> ConnectionTurns.Part {
         switch part {
-        case .head(let head): head.method == .post && head.path?.hasPrefix(GatewayDoor.prefix) == true ? .callHead : .otherHead
+        case .head: isCall ? .callHead : .otherHead
         case .body: .body
         case .end: .end
         }
@@ -99,19 +122,18 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// The answer does not wait for the rest of the body, which is read and dropped; then the connection ends.
     private func refuseSize() {
-        guard let head else { return }
         turns.refusedEarly()
         isRefusedEarly = true
         closesAfterAnswer = true
-        answer(head, tooLarge: true)
+        answer(tooLarge: true)
     }
 
-    private func answer(_ head: HTTPRequest, tooLarge: Bool = false) {
-        guard let context, let executor else { return }
+    private func answer(tooLarge: Bool = false) {
+        guard let context, let executor, let (head, principal) = arriving else { return }
         if head.headerFields[.connection]?.lowercased() == "close" { closesAfterAnswer = true }
-        let request = ModelCallAnswerer.Incoming(
-            head: head, body: tooLarge ? nil : body, peer: context.remoteAddress?.ipAddress)
-        self.head = nil
+        let request = Incoming(
+            head: head, principal: principal, body: tooLarge ? nil : body, peer: context.remoteAddress?.ipAddress)
+        arriving = nil
         body = ByteBuffer()
         let writer = Writer(handler: NIOLoopBound(self, eventLoop: context.eventLoop))
         // Ends with the call, and is cancelled when the client leaves; the gateway's shutdown ends all calls.
@@ -119,6 +141,7 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
             let isWhole = await answerer.answer(request, to: writer)
             writer.finished(isWhole: isWhole)
         }
+        if hasLeft { answering?.cancel() }
     }
 
     // MARK: Answers
@@ -151,7 +174,8 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func becomesWritable() async {
         await withCheckedContinuation { continuation in
-            if context?.channel.isWritable ?? true { continuation.resume() } else { writableWaiter = continuation }
+            // One who has left may never read again, and says nothing more.
+            if hasLeft || context?.channel.isWritable ?? true { continuation.resume() } else { writableWaiter = continuation }
         }
     }
 
@@ -211,6 +235,7 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func left() {
+        hasLeft = true
         answering?.cancel()
         resumeWriter()
     }

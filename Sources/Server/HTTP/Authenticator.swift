@@ -39,6 +39,9 @@ package struct Authenticator: Sendable {
         return try await snapshot.authenticate(token)
     }
 
+    /// Who sends this, if memory alone can tell: for whoever must not wait. Nil says nothing but "ask `principalByToken`".
+    package func knownByToken(in headers: HTTPFields) -> Principal? { Self.token(in: headers).flatMap(snapshot.known) }
+
     /// Nil when the browser has no session. Pages use this to send people to the log-in page instead of showing an error.
     /// - Throws: `forbidden` when an unsafe request does not come from Slipway's own pages.
     package func sessionPrincipal(of request: Request) async throws -> Principal? {

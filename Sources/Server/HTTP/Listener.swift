@@ -16,9 +16,11 @@ package final class Listener: Sendable {
     private let address: ListenAddress
     private let running = NIOLockedValueBox<Task<Void, any Error>?>(nil)
 
-    /// - Parameter certificate: nil: plain HTTP.
+    /// - Parameters:
+    ///   - calls: nil: no data plane; calls of models go through the router as well.
+    ///   - certificate: nil: plain HTTP.
     init(
-        configuration: Configuration, router: Router<SlipwayContext>, calls: ModelCallAnswerer, certificate: ServerCertificate?,
+        configuration: Configuration, router: Router<SlipwayContext>, calls: (any ModelCalls)?, certificate: ServerCertificate?,
         logger: Logger
     ) throws {
         let responder = router.buildResponder()
@@ -36,10 +38,10 @@ package final class Listener: Sendable {
         // The second one sees requests of both ways, the router's and the data plane's; Hummingbird's own sees the router's alone.
         let plain = HTTP1Channel(
             responder: answer,
-            configuration: .init(additionalChannelHandlers: [
-                DisconnectHandler(), HTTPConnectionStateHandler(idleTimeout: .seconds(120), logger: logger),
-                ModelCallHandler(calls),
-            ]))
+            configuration: .init(
+                additionalChannelHandlers: [
+                    DisconnectHandler(), HTTPConnectionStateHandler(idleTimeout: .seconds(120), logger: logger),
+                ] + (calls.map { [ModelCallHandler($0)] } ?? [])))
         let (starts, started) = AsyncStream<Result<Int, any Error>>.makeStream()
         let settings = ServerConfiguration(
             address: .hostname(configuration.listen.host, port: configuration.listen.port), backlog: 1024)

@@ -116,7 +116,8 @@ package final class RouteTable {
     ) {
         entries.append(Entry(entrance: entrance, method: method.rawValue, path: path, action: action))
         router.on(RouterPath(path), method: method) { request, context in
-            for (name, value) in request.uri.queryParameters where !Unstorable.isFree(value) {
+            // What follows a door is the provider's to read.
+            for (name, value) in request.uri.queryParameters where entrance != .door && !Unstorable.isFree(value) {
                 throw Unstorable.refusal(Unstorable.isFree(name) ? String(name) : "(query)")
             }
             return try await handle(Incoming(request: request, context: context))

@@ -20,6 +20,8 @@ package final class CredentialSnapshot: Sendable {
                 scope: TokenScope(rawValue: try row["scope"]) ?? .read)
             expiresAt = try row["expires_at"]
         }
+
+        func hasExpired(at date: Date) -> Bool { expiresAt.map { $0 <= date } ?? false }
     }
 
     private struct State {
@@ -29,6 +31,10 @@ package final class CredentialSnapshot: Sendable {
         var uses: [TokenID: Date] = [:]
         /// Hashes that the database did not know at this version: a guesser costs one query per guess, not one per request.
         var unknown: Set<Data> = []
+
+        func isFresh(at now: ContinuousClock.Instant) -> Bool {
+            confirmedAt.map { $0.duration(to: now) <= CredentialSnapshot.maxAge } ?? false
+        }
     }
 
     package static let pollInterval = Duration.seconds(1)
@@ -100,16 +106,25 @@ package final class CredentialSnapshot: Sendable {
         if !uses.isEmpty { try await store.noteUse(uses) }
     }
 
-    /// - Throws: `unauthenticated` for a token that is unknown, revoked or expired; `unavailable` when nothing can be known.
-    package func authenticate(_ token: String) async throws -> Principal {
+    /// Who has this token, as far as memory knows at once; nil for all whom `authenticate` would refuse or has to ask about.
+    package func known(_ token: String) -> Principal? {
         let now = ContinuousClock.now
         let date = clock.now()
         let hash = Credential.hash(of: token)
-        let (isFresh, entry, isKnownUnknown) = state.withLockedValue { state -> (Bool, Entry?, Bool) in
-            guard let confirmed = state.confirmedAt, confirmed.duration(to: now) <= Self.maxAge else { return (false, nil, false) }
-            let entry = state.entries[hash]
-            if let id = entry?.principal.token { state.uses[id] = date }
-            return (true, entry, state.unknown.contains(hash))
+        return state.withLockedValue { state in
+            guard state.isFresh(at: now), let entry = state.entries[hash], !entry.hasExpired(at: date) else { return nil }
+            if let id = entry.principal.token { state.uses[id] = date }
+            return entry.principal
+        }
+    }
+
+    /// - Throws: `unauthenticated` for a token that is unknown, revoked or expired; `unavailable` when nothing can be known.
+    package func authenticate(_ token: String) async throws -> Principal {
+        if let principal = known(token) { return principal }
+        let now = ContinuousClock.now
+        let hash = Credential.hash(of: token)
+        let (isFresh, entry, isKnownUnknown) = state.withLockedValue { state in
+            (state.isFresh(at: now), state.entries[hash], state.unknown.contains(hash))
         }
         guard isFresh else {
             throw AppError(
@@ -117,7 +132,7 @@ package final class CredentialSnapshot: Sendable {
                 retry: .after(.seconds(2)))
         }
         if let entry {
-            guard entry.expiresAt.map({ $0 > date }) ?? true else {
+            guard !entry.hasExpired(at: clock.now()) else {
                 throw AppError(
                     .unauthenticated, "This token has expired. Make a new one with 'slipway tokens create' or 'slipway login'.")
             }

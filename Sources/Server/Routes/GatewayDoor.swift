@@ -9,8 +9,8 @@ import NIOCore
 
 /// `/api/v2/ai-gateway/<provider>/…`: the providers' own APIs for clients outside, with a Slipway token in place of a key.
 ///
-/// Calls of models are POST requests; the data plane (`ModelCallHandler`) takes those in front of the router. Everything else here,
-/// and all of it where there is no data plane, comes through the router.
+/// Calls of models are POST requests; the data plane (`ModelCallHandler`) takes those of known callers in front of the router.
+/// Everything else here, and all of it where there is no data plane, comes through the router.
 struct GatewayDoor: Sendable {
     static let prefix = APIPaths.base + "/ai-gateway/"
     static let pattern = APIPaths.base + "/ai-gateway/{provider}/**"
@@ -37,6 +37,14 @@ struct GatewayDoor: Sendable {
             requestID: incoming.requestID, clientAddress: incoming.clientAddress)
         let answer = try await disconnect.cancelling { [gateway] in await gateway.call(request) }
         return Self.response(answer, disconnect)
+    }
+
+    /// Whether this path is one of `pattern`: with a provider and something behind it.
+    static func leads(_ path: String) -> Bool {
+        guard path.hasPrefix(prefix) else { return false }
+        let rest = path.utf8.dropFirst(prefix.utf8.count)
+        guard let slash = rest.firstIndex(of: UInt8(ascii: "/")), slash > rest.startIndex else { return false }
+        return rest[slash...].dropFirst().first.map { $0 != UInt8(ascii: "?") } ?? false
     }
 
     /// The gateway's view of a request.
