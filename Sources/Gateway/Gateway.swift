@@ -37,8 +37,8 @@ package final class Gateway: Service {
         self.configuration = configuration
         let pool = configuration.pool
         let logger = configuration.logger
-        let providerStore = ProviderStore(pool: pool, keys: configuration.keys)
-        let policyStore = PolicyStore(pool: pool)
+        let providerStore = ProviderStore(keys: configuration.keys)
+        let policyStore = PolicyStore()
         priceStore = PriceStore(pool: pool)
         settings = SettingsCache(
             pool: pool, providers: providerStore, policies: policyStore, prices: priceStore,

@@ -302,7 +302,7 @@ import Testing
             let clock = NIOLockedValueBox(ContinuousClock.now)
             let keys = try KeyRing(text: KeyRing.generatedText(id: "k"))
             let cache = SettingsCache(
-                pool: pool, providers: ProviderStore(pool: pool, keys: keys), policies: PolicyStore(pool: pool),
+                pool: pool, providers: ProviderStore(keys: keys), policies: PolicyStore(),
                 prices: PriceStore(pool: pool), fixedProviders: [], book: PriceBook([]), logger: .quiet,
                 now: { clock.withLockedValue { $0 } })
             #expect(throws: AppError.self) { try cache.current() }

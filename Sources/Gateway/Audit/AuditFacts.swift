@@ -131,6 +131,11 @@ package final class AuditFacts: Sendable {
 }
 
 extension AuditFacts.Fact {
+    /// What this principal did; see `AuditFacts.record(_:kind:subject:_:)`.
+    init(_ principal: Principal, kind: String, subject: String, _ details: [String: String] = [:]) throws {
+        try self.init(organization: principal.organization, actor: principal.user, kind: kind, subject: subject, details)
+    }
+
     package init(
         organization: OrganizationID, actor: UserID?, kind: String, subject: String, _ details: [String: String]
     ) throws {

@@ -29,9 +29,12 @@ package struct BudgetService: Sendable {
             throw AppError(
                 .badRequest, "The cap is \(cap); it must be from $0.00 to \(Self.highestCap) a month.", field: "cap_nano_dollars")
         }
-        guard try await store.setCap(principal.organization, user, cap) else { throw Self.missing(user) }
-        try await facts.record(
+        let fact = try AuditFacts.Fact(
             principal, kind: "budget.set", subject: user.description, ["cap_nano_dollars": cap.map { "\($0.value)" } ?? "none"])
+        try await facts.record { [store] connection in
+            guard try await store.setCap(principal.organization, user, cap, connection) else { throw Self.missing(user) }
+            return ((), [fact])
+        }
         return try await show(principal, user: user)
     }
 

@@ -6,22 +6,22 @@ struct BudgetStore: Sendable {
 
     /// - Parameter cap: nil removes it.
     /// - Returns: false when the organization has no such user.
-    func setCap(_ organization: OrganizationID, _ user: UserID, _ cap: NanoDollars?) async throws -> Bool {
-        try await pool.withTransaction { connection in
-            let exists = try await connection.query(
-                "SELECT 1 FROM users WHERE organization_id = \(organization) AND id = \(user)")
-            if exists.isEmpty { return false }
-            if let cap {
-                try await connection.execute(
-                    """
-                    INSERT INTO ai_budget_caps (user_id, organization_id, cap) VALUES (\(user), \(organization), \(cap))
-                    ON CONFLICT (user_id) DO UPDATE SET cap = excluded.cap, updated_at = now()
-                    """)
-            } else {
-                try await connection.execute("DELETE FROM ai_budget_caps WHERE user_id = \(user)")
-            }
-            return true
+    func setCap(
+        _ organization: OrganizationID, _ user: UserID, _ cap: NanoDollars?, _ connection: PostgresConnection
+    ) async throws -> Bool {
+        let exists = try await connection.query(
+            "SELECT 1 FROM users WHERE organization_id = \(organization) AND id = \(user)")
+        if exists.isEmpty { return false }
+        if let cap {
+            try await connection.execute(
+                """
+                INSERT INTO ai_budget_caps (user_id, organization_id, cap) VALUES (\(user), \(organization), \(cap))
+                ON CONFLICT (user_id) DO UPDATE SET cap = excluded.cap, updated_at = now()
+                """)
+        } else {
+            try await connection.execute("DELETE FROM ai_budget_caps WHERE user_id = \(user)")
         }
+        return true
     }
 
     /// This month's, of one user or of all; by user name.

@@ -25,21 +25,27 @@ package struct PolicyService: Sendable {
             throw AppError(.badRequest, "users has \(users.count) entries; at most 1000.", field: "users")
         }
         let policy = ModelPolicy(organization: principal.organization, name: name, models: models, roles: roles, users: users)
-        try await store.put(policy)
-        try await facts.record(
+        let fact = try AuditFacts.Fact(
             principal, kind: "policy.put", subject: name,
             [
                 "models": models.joined(separator: " "), "roles": roles.sorted().map(\.rawValue).joined(separator: " "),
                 "users": users.map(\.description).sorted().joined(separator: " "),
             ])
+        try await facts.record { [store] connection in
+            try await store.put(policy, connection)
+            return ((), [fact])
+        }
         try await settings.refresh()
     }
 
     package func delete(_ principal: Principal, name: String) async throws {
-        guard try await store.delete(principal.organization, name: name) else {
-            throw AppError(.notFound, "There is no model policy named '\(name)'.", field: "name")
+        let fact = try AuditFacts.Fact(principal, kind: "policy.delete", subject: name)
+        try await facts.record { [store] connection in
+            guard try await store.delete(principal.organization, name: name, connection) else {
+                throw AppError(.notFound, "There is no model policy named '\(name)'.", field: "name")
+            }
+            return ((), [fact])
         }
-        try await facts.record(principal, kind: "policy.delete", subject: name, [:])
         try await settings.refresh()
     }
 

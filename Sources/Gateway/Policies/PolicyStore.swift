@@ -3,8 +3,6 @@ import Foundation
 import Postgres
 
 struct PolicyStore: Sendable {
-    let pool: PostgresPool
-
     /// All policies of all organizations, by name.
     func all(_ connection: PostgresConnection) async throws -> [ModelPolicy] {
         try await connection.query("SELECT id, organization_id, name, models, roles, user_ids FROM ai_model_policies ORDER BY name")
@@ -16,8 +14,8 @@ struct PolicyStore: Sendable {
             }
     }
 
-    func put(_ policy: ModelPolicy) async throws {
-        try await pool.execute(
+    func put(_ policy: ModelPolicy, _ connection: PostgresConnection) async throws {
+        try await connection.execute(
             """
             INSERT INTO ai_model_policies (id, organization_id, name, models, roles, user_ids)
             VALUES (\(policy.id), \(policy.organization), \(policy.name), \(policy.models),
@@ -27,7 +25,9 @@ struct PolicyStore: Sendable {
             """)
     }
 
-    func delete(_ organization: OrganizationID, name: String) async throws -> Bool {
-        try await pool.execute("DELETE FROM ai_model_policies WHERE organization_id = \(organization) AND name = \(name)") == 1
+    /// - Returns: false when there is none of this name.
+    func delete(_ organization: OrganizationID, name: String, _ connection: PostgresConnection) async throws -> Bool {
+        try await connection.execute("DELETE FROM ai_model_policies WHERE organization_id = \(organization) AND name = \(name)")
+            == 1
     }
 }

@@ -53,12 +53,13 @@ package struct PriceService: Sendable {
         let price = try ModelPrice(
             providerType: change.type, model: change.model, validFrom: now, validTo: nil, organization: principal.organization,
             body: body)
-        try await store.add(price, organization: principal.organization)
-        try await facts.record(
+        let fact = try AuditFacts.Fact(
             principal, kind: "price.set", subject: "\(change.type.rawValue)/\(change.model)",
-            [
-                "price_id": price.id, "input": "\(change.prices.input.value)", "output": "\(change.prices.output.value)",
-            ])
+            ["price_id": price.id, "input": "\(change.prices.input.value)", "output": "\(change.prices.output.value)"])
+        try await facts.record { [store] connection in
+            try await store.add(price, organization: principal.organization, connection)
+            return ((), [fact])
+        }
         try await settings.refresh()
     }
 

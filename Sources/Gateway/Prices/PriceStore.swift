@@ -8,11 +8,11 @@ struct PriceStore: Sendable {
 
     /// Puts the prices of the book on record, so that ledger rows can name them.
     func register(_ prices: [ModelPrice]) async throws {
-        try await insert(prices, organization: nil)
+        try await pool.withTransaction { try await insert(prices, organization: nil, $0) }
     }
 
-    func add(_ price: ModelPrice, organization: OrganizationID) async throws {
-        try await insert([price], organization: organization)
+    func add(_ price: ModelPrice, organization: OrganizationID, _ connection: PostgresConnection) async throws {
+        try await insert([price], organization: organization, connection)
     }
 
     /// All custom prices of all organizations.
@@ -34,22 +34,20 @@ struct PriceStore: Sendable {
         }
     }
 
-    private func insert(_ prices: [ModelPrice], organization: OrganizationID?) async throws {
-        // One statement for each: the book is small, and this runs once at start.
-        try await pool.withTransaction { connection in
-            let known = Set(
-                try await connection.query("SELECT id FROM ai_prices WHERE id = ANY(\(prices.map(\.id)))").map {
-                    try $0["id", as: String.self]
-                })
-            for price in prices where !known.contains(price.id) {
-                try await connection.execute(
-                    """
-                    INSERT INTO ai_prices (id, organization_id, provider_type, model, valid_from, valid_to, price)
-                    VALUES (\(price.id), \(organization), \(price.providerType.rawValue), \(price.model), \(price.validFrom),
-                            \(price.validTo), \(JSON(price.body)))
-                    ON CONFLICT DO NOTHING
-                    """)
-            }
+    /// One statement for each: the book is small, and is registered once at start.
+    private func insert(_ prices: [ModelPrice], organization: OrganizationID?, _ connection: PostgresConnection) async throws {
+        let known = Set(
+            try await connection.query("SELECT id FROM ai_prices WHERE id = ANY(\(prices.map(\.id)))").map {
+                try $0["id", as: String.self]
+            })
+        for price in prices where !known.contains(price.id) {
+            try await connection.execute(
+                """
+                INSERT INTO ai_prices (id, organization_id, provider_type, model, valid_from, valid_to, price)
+                VALUES (\(price.id), \(organization), \(price.providerType.rawValue), \(price.model), \(price.validFrom),
+                        \(price.validTo), \(JSON(price.body)))
+                ON CONFLICT DO NOTHING
+                """)
         }
     }
 }

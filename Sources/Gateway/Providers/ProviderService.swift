@@ -41,11 +41,10 @@ package struct ProviderService: Sendable {
             isEnabled: true, allowsPrivateAddresses: false, origin: .database, keys: [])
         try apply(change, to: &provider)
         do {
-            try await store.insert(provider)
+            try await self.change(principal, "provider.create", provider) { [provider] in try await store.insert(provider, $0) }
         } catch let error as PostgresError where error.isUniqueViolation {
             throw AppError(.conflict, "There is a provider named '\(name)' already.", field: "name")
         }
-        try await record(principal, "provider.create", provider)
         return provider
     }
 
@@ -56,8 +55,10 @@ package struct ProviderService: Sendable {
                 .conflict, "The provider '\(name)' comes from the environment the server was started with: change it there.")
         }
         try apply(change, to: &provider)
-        guard try await store.update(provider, replacesKeys: change.keys != nil) else { throw Self.missing(name) }
-        try await record(principal, "provider.update", provider)
+        let replacesKeys = change.keys != nil
+        try await self.change(principal, "provider.update", provider) { [provider] connection in
+            guard try await store.update(provider, replacesKeys: replacesKeys, connection) else { throw Self.missing(name) }
+        }
         return provider
     }
 
@@ -67,8 +68,9 @@ package struct ProviderService: Sendable {
             throw AppError(
                 .conflict, "The provider '\(name)' comes from the environment the server was started with: remove it there.")
         }
-        guard try await store.delete(principal.organization, provider.id) else { throw Self.missing(name) }
-        try await record(principal, "provider.delete", provider)
+        try await change(principal, "provider.delete", provider) { connection in
+            guard try await store.delete(provider, connection) else { throw Self.missing(name) }
+        }
     }
 
     package func get(_ principal: Principal, name: String) throws -> Provider {
@@ -100,13 +102,21 @@ package struct ProviderService: Sendable {
         }
     }
 
-    private func record(_ principal: Principal, _ kind: String, _ provider: Provider) async throws {
-        try await facts.record(
+    /// Makes the change and puts on record what the provider is then, both or neither.
+    private func change(
+        _ principal: Principal, _ kind: String, _ provider: Provider,
+        _ write: @escaping @Sendable (PostgresConnection) async throws -> Void
+    ) async throws {
+        let fact = try AuditFacts.Fact(
             principal, kind: kind, subject: provider.name,
             [
                 "type": provider.type.rawValue, "base_url": provider.baseURL, "enabled": "\(provider.isEnabled)",
                 "allow_private": "\(provider.allowsPrivateAddresses)", "keys": provider.keys.map(\.hint).joined(separator: " "),
             ])
+        try await facts.record { connection in
+            try await write(connection)
+            return ((), [fact])
+        }
         try await settings.refresh()
     }
 

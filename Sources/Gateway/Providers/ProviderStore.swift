@@ -2,7 +2,6 @@ import Core
 import Postgres
 
 struct ProviderStore: Sendable {
-    let pool: PostgresPool
     let keys: KeyRing
 
     /// Where a provider's key lies, for the key ring.
@@ -36,35 +35,33 @@ struct ProviderStore: Sendable {
         }
     }
 
-    func insert(_ provider: Provider) async throws {
-        try await pool.withTransaction { connection in
-            try await connection.execute(
-                """
-                INSERT INTO ai_providers (id, organization_id, name, display_name, type, base_url, enabled, allow_private)
-                VALUES (\(provider.id), \(provider.organization), \(provider.name), \(provider.displayName), \(provider.type.rawValue),
-                        \(provider.baseURL), \(provider.isEnabled), \(provider.allowsPrivateAddresses))
-                """)
-            try await replaceKeys(provider, connection)
-        }
+    func insert(_ provider: Provider, _ connection: PostgresConnection) async throws {
+        try await connection.execute(
+            """
+            INSERT INTO ai_providers (id, organization_id, name, display_name, type, base_url, enabled, allow_private)
+            VALUES (\(provider.id), \(provider.organization), \(provider.name), \(provider.displayName), \(provider.type.rawValue),
+                    \(provider.baseURL), \(provider.isEnabled), \(provider.allowsPrivateAddresses))
+            """)
+        try await replaceKeys(provider, connection)
     }
 
     /// - Parameter replacesKeys: false leaves the stored keys as they are.
     /// - Returns: false when the provider is not there.
-    func update(_ provider: Provider, replacesKeys: Bool) async throws -> Bool {
-        try await pool.withTransaction { connection in
-            let count = try await connection.execute(
-                """
-                UPDATE ai_providers SET display_name = \(provider.displayName), base_url = \(provider.baseURL),
-                       enabled = \(provider.isEnabled), allow_private = \(provider.allowsPrivateAddresses), updated_at = now()
-                WHERE organization_id = \(provider.organization) AND id = \(provider.id)
-                """)
-            if count == 1, replacesKeys { try await replaceKeys(provider, connection) }
-            return count == 1
-        }
+    func update(_ provider: Provider, replacesKeys: Bool, _ connection: PostgresConnection) async throws -> Bool {
+        let count = try await connection.execute(
+            """
+            UPDATE ai_providers SET display_name = \(provider.displayName), base_url = \(provider.baseURL),
+                   enabled = \(provider.isEnabled), allow_private = \(provider.allowsPrivateAddresses), updated_at = now()
+            WHERE organization_id = \(provider.organization) AND id = \(provider.id)
+            """)
+        if count == 1, replacesKeys { try await replaceKeys(provider, connection) }
+        return count == 1
     }
 
-    func delete(_ organization: OrganizationID, _ id: ProviderID) async throws -> Bool {
-        try await pool.execute("DELETE FROM ai_providers WHERE organization_id = \(organization) AND id = \(id)") == 1
+    /// - Returns: false when the provider is not there.
+    func delete(_ provider: Provider, _ connection: PostgresConnection) async throws -> Bool {
+        try await connection.execute(
+            "DELETE FROM ai_providers WHERE organization_id = \(provider.organization) AND id = \(provider.id)") == 1
     }
 
     private func replaceKeys(_ provider: Provider, _ connection: PostgresConnection) async throws {
