@@ -3,25 +3,40 @@ import Crypto
 import Foundation
 import Postgres
 
-/// Bundles and diffs in the database, in chunks, so that they outlive the workspace.
+/// Bundles and diffs in the database, in chunks, so that they outlive the workspace; neither side ever holds a whole one in memory.
 package struct TaskFiles: Sendable {
     package static let chunkBytes = 1 << 20
 
+    package struct Stored: Sendable {
+        package var id: UUID
+        package var size: Int
+        package var hash: Data
+    }
+
     private let pool: PostgresPool
     private let largest: Int
+    private let tooLarge: AppError
 
-    /// - Parameter largest: bytes of the largest file that is stored.
-    package init(_ pool: PostgresPool, largest: Int = 1 << 30) {
+    /// - Parameters:
+    ///   - largest: bytes of the largest file that is stored.
+    ///   - tooLarge: what is thrown for a larger one; nil: it is said of a task's result.
+    package init(_ pool: PostgresPool, largest: Int = 1 << 30, tooLarge: AppError? = nil) {
         self.pool = pool
         self.largest = largest
+        self.tooLarge =
+            tooLarge
+            ?? AppError(
+                .tooLarge,
+                "The result is larger than the \(largest >> 20) MiB that this server stores; its operator can raise --max-upload.",
+                field: "file")
     }
 
     /// Stores a file for its owner. Either the whole file is there afterwards, or nothing of it.
     ///
-    /// - Throws: `tooLarge`.
+    /// - Throws: `tooLarge`, and what the chunks throw.
     package func save(
         organization: OrganizationID, owner: UserID, contentType: String, chunks: some AsyncSequence<Data, any Error>
-    ) async throws -> UUID {
+    ) async throws -> Stored {
         let id = UUID()
         try await pool.execute(
             """
@@ -29,17 +44,25 @@ package struct TaskFiles: Sendable {
             VALUES (\(id), \(organization), \(owner), \(contentType))
             """)
         do {
-            var writer = Writer(pool: pool, file: id, largest: largest)
-            for try await chunk in chunks { try await writer.add(chunk) }
-            try await writer.finish()
+            var writer = Writer(pool: pool, file: id)
+            for try await chunk in chunks {
+                guard writer.size + chunk.count <= largest else { throw tooLarge }
+                try await writer.add(chunk)
+            }
+            return Stored(id: id, size: writer.size, hash: try await writer.finish())
         } catch {
-            _ = try? await pool.execute("DELETE FROM files WHERE id = \(id)")
+            await remove(id)
             throw error
         }
-        return id
     }
 
-    package func save(organization: OrganizationID, owner: UserID, contentType: String, data: Data) async throws -> UUID {
+    /// Also in a task that was cancelled.
+    package func remove(_ file: UUID) async {
+        // Awaited here, and not cancelled with the caller.
+        await Task { [pool] in _ = try? await pool.execute("DELETE FROM files WHERE id = \(file)") }.value
+    }
+
+    package func save(organization: OrganizationID, owner: UserID, contentType: String, data: Data) async throws -> Stored {
         let chunks = AsyncThrowingStream<Data, any Error> { continuation in
             continuation.yield(data)
             continuation.finish()
@@ -71,7 +94,6 @@ package struct TaskFiles: Sendable {
     private struct Writer {
         let pool: PostgresPool
         let file: UUID
-        let largest: Int
         var pending = Data()
         var next: Int32 = 0
         var size = 0
@@ -79,12 +101,6 @@ package struct TaskFiles: Sendable {
 
         mutating func add(_ data: Data) async throws {
             size += data.count
-            guard size <= largest else {
-                throw AppError(
-                    .tooLarge,
-                    "The result is larger than the \(largest >> 20) MiB that this server stores; its operator can raise --max-upload.",
-                    field: "file")
-            }
             digest.update(data: data)
             pending += data
             while pending.count >= TaskFiles.chunkBytes {
@@ -93,10 +109,12 @@ package struct TaskFiles: Sendable {
             }
         }
 
-        mutating func finish() async throws {
+        /// - Returns: the hash of the whole.
+        mutating func finish() async throws -> Data {
             if !pending.isEmpty { try await store(pending) }
             let hash = Data(digest.finalize())
             try await pool.execute("UPDATE files SET hash = \(hash), size = \(size) WHERE id = \(file)")
+            return hash
         }
 
         private mutating func store(_ chunk: Data) async throws {

@@ -149,7 +149,8 @@ struct RepositoryWork: Sendable {
         let tools = workspace.tools
         let chunks = FileChunks(tools: tools, path: path)
         return try await files.save(
-            organization: snapshot.principal.organization, owner: snapshot.principal.user, contentType: contentType, chunks: chunks)
+            organization: snapshot.principal.organization, owner: snapshot.principal.user, contentType: contentType, chunks: chunks
+        ).id
     }
 }
 

@@ -1,20 +1,25 @@
+import AgentLoop
 import Core
-import Crypto
 import Foundation
 import NIOCore
 import Postgres
 
-/// Uploaded files as chunks in the database; neither side ever holds a whole one in memory.
+/// Files that people upload for tasks: the rules around `TaskFiles`, which stores them.
 package struct FileStore: Sendable {
-    static let chunkBytes = 1 << 20
+    private let pool: PostgresPool
+    private let largest: Int
+    private let files: TaskFiles
+    private let tooLarge: AppError
 
-    let pool: PostgresPool
-    /// Bytes of the largest file that is taken.
-    let largest: Int
-
+    /// - Parameter largest: bytes of the largest file that is taken.
     package init(pool: PostgresPool, largest: Int) {
         self.pool = pool
         self.largest = largest
+        tooLarge = AppError(
+            .tooLarge,
+            "The file is larger than the \(ByteCount(largest)) that this server takes; its operator can raise --max-upload.",
+            field: "body")
+        files = TaskFiles(pool, largest: largest, tooLarge: tooLarge)
     }
 
     package struct Record: Sendable {
@@ -22,13 +27,6 @@ package struct FileStore: Sendable {
         package var size: Int
         package var hash: Data
         package var contentType: String
-    }
-
-    private var tooLarge: AppError {
-        AppError(
-            .tooLarge,
-            "The file is larger than the \(ByteCount(largest)) that this server takes; its operator can raise --max-upload.",
-            field: "body")
     }
 
     /// Reads `body` to its end. A file that was cut off leaves nothing behind.
@@ -40,46 +38,14 @@ package struct FileStore: Sendable {
         _ body: some AsyncSequence<ByteBuffer, any Error> & Sendable
     ) async throws -> Record {
         if let announced, announced > largest { throw tooLarge }
-        let id = ID<Nouns.Session>().uuid
-        try await pool.execute(
-            """
-            INSERT INTO files (id, organization_id, owner_id, content_type)
-            VALUES (\(id), \(principal.organization), \(principal.user), \(contentType))
-            """)
-        do {
-            var hash = SHA256()
-            var size = 0
-            var number = 0
-            var chunk = Data()
-            for try await part in body {
-                size += part.readableBytes
-                guard size <= largest else { throw tooLarge }
-                chunk.append(contentsOf: part.readableBytesView)
-                while chunk.count >= Self.chunkBytes {
-                    let full = Data(chunk.prefix(Self.chunkBytes))
-                    hash.update(data: full)
-                    try await insert(id, number, full)
-                    number += 1
-                    chunk = Data(chunk.dropFirst(Self.chunkBytes))
-                }
-            }
-            guard size > 0 else { throw AppError(.badRequest, "The file is empty.", field: "body") }
-            if !chunk.isEmpty {
-                hash.update(data: chunk)
-                try await insert(id, number, chunk)
-            }
-            let digest = Data(hash.finalize())
-            try await pool.execute("UPDATE files SET hash = \(digest), size = \(size) WHERE id = \(id)")
-            return Record(id: id, size: size, hash: digest, contentType: contentType)
-        } catch {
-            // Cancellation has reached this task; the clean-up must not be cancelled with it.
-            await Task { [pool] in _ = try? await pool.execute("DELETE FROM files WHERE id = \(id)") }.value
-            throw error
+        let file = try await files.save(
+            organization: principal.organization, owner: principal.user, contentType: contentType,
+            chunks: body.map { Data($0.readableBytesView) })
+        guard file.size > 0 else {
+            await files.remove(file.id)
+            throw AppError(.badRequest, "The file is empty.", field: "body")
         }
-    }
-
-    private func insert(_ id: UUID, _ number: Int, _ data: Data) async throws {
-        try await pool.execute("INSERT INTO file_chunks (file_id, n, data) VALUES (\(id), \(Int32(number)), \(data))")
+        return Record(id: file.id, size: file.size, hash: file.hash, contentType: contentType)
     }
 
     /// Own files only.
@@ -97,9 +63,9 @@ package struct FileStore: Sendable {
 
     /// Hands the chunks out in order.
     package func read(_ id: UUID, _ take: (Data) async throws -> Void) async throws {
-        var number: Int32 = 0
-        while let row = try await pool.query("SELECT data FROM file_chunks WHERE file_id = \(id) AND n = \(number)").first {
-            try await take(try row["data"])
+        var number = 0
+        while let chunk = try await files.chunk(number, of: id) {
+            try await take(chunk)
             number += 1
         }
     }

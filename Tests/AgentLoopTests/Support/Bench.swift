@@ -98,7 +98,8 @@ final class Bench: Sendable {
     ) async throws -> TaskRecord {
         let file = try await TaskFiles(pool).save(
             organization: principal.organization, owner: principal.user, contentType: "application/x-git-bundle",
-            data: try bundle ?? repository())
+            data: try bundle ?? repository()
+        ).id
         return try await service.create(
             principal,
             .init(

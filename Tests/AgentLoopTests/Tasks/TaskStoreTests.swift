@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Postgres
+import TestSupport
 import Testing
 
 @testable import AgentLoop
@@ -109,7 +110,8 @@ import Testing
         try await Bench.with(Self.nothing) { bench in
             let stranger = try await Bench.user("mallory", bench.pool)
             let file = try await TaskFiles(bench.pool).save(
-                organization: bench.principal.organization, owner: bench.principal.user, contentType: "x", data: Data("x".utf8))
+                organization: bench.principal.organization, owner: bench.principal.user, contentType: "x", data: Data("x".utf8)
+            ).id
             let error = await #expect(throws: AppError.self) {
                 try await bench.service.create(stranger, .init(prompt: "p", model: "m", bundle: file))
             }
@@ -193,7 +195,8 @@ import Testing
             let files = TaskFiles(bench.pool)
             let data = Data((0..<2_500_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
             let file = try await files.save(
-                organization: bench.principal.organization, owner: bench.principal.user, contentType: "x", data: data)
+                organization: bench.principal.organization, owner: bench.principal.user, contentType: "x", data: data
+            ).id
             #expect(try await files.data(of: file) == data)
             let broken = AsyncThrowingStream<Data, any Error> { continuation in
                 continuation.yield(data)
@@ -204,6 +207,27 @@ import Testing
                     organization: bench.principal.organization, owner: bench.principal.user, contentType: "x", chunks: broken)
             }
             #expect(try await bench.pool.query("SELECT count(*) AS n FROM files")[0]["n", as: Int.self] == 1)
+        }
+    }
+
+    @Test func `a file whose writer is cancelled leaves nothing behind`() async throws {
+        try await Bench.with(Self.nothing) { bench in
+            let (chunks, more) = AsyncThrowingStream<Data, any Error>.makeStream()
+            more.yield(Data(count: 1_500_000))
+            let saving = Task {
+                try await TaskFiles(bench.pool).save(
+                    organization: bench.principal.organization, owner: bench.principal.user, contentType: "x", chunks: chunks)
+            }
+            func count(_ table: String) async throws -> Int {
+                try await bench.pool.query("SELECT count(*) AS n FROM \(unsafeSQL: table)")[0]["n"]
+            }
+            try await eventually("a chunk is there") { try await count("file_chunks") == 1 }
+            saving.cancel()
+            // The end of the chunks alone would be the end of a whole file.
+            more.finish(throwing: CancellationError())
+            _ = await saving.result
+            #expect(try await count("files") == 0)
+            #expect(try await count("file_chunks") == 0)
         }
     }
 }
