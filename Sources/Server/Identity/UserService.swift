@@ -2,7 +2,6 @@ import Core
 import Foundation
 import Gateway
 import Logging
-import NIOConcurrencyHelpers
 import Postgres
 
 /// The rules of accounts: the first one, log-in and its limits, changes by admins.
@@ -12,12 +11,13 @@ package final class UserService: Sendable {
     private let sessions: SessionStore
     private let passwords: Passwords
     private let logger: Logger
-    private let limits = NIOLockedValueBox(LoginLimits())
+    private let limits: LoginLimitStore
 
     package init(pool: PostgresPool, facts: AuditFacts, passwords: Passwords, logger: Logger) {
         store = UserStore(pool: pool, facts: facts)
         self.facts = facts
         sessions = SessionStore(pool: pool)
+        limits = LoginLimitStore(pool: pool)
         self.passwords = passwords
         self.logger = logger
     }
@@ -64,13 +64,12 @@ package final class UserService: Sendable {
             throw AppError(.unauthenticated, "The user name or the password is wrong.")
         }
         guard !user.isSuspended else { throw AppError(.forbidden, "This account is suspended; ask an admin.") }
-        limits.withLockedValue { $0.succeeded(username: username, address: address, at: .now) }
+        try await limits.succeeded(username: username, address: address)
         return user
     }
 
     private func limit(_ what: String, username: String, address: String?) async throws {
-        let verdict = limits.withLockedValue { $0.attempt(username: username, address: address, at: .now) }
-        guard case .wait(let wait, let isReported) = verdict else { return }
+        guard case .wait(let wait, let isReported) = try await limits.attempt(username: username, address: address) else { return }
         if isReported { await reportLock(of: what, username: username, address: address ?? "-") }
         let seconds = Int(wait.inSeconds.rounded(.up))
         throw AppError(
