@@ -15,6 +15,7 @@ public enum APIPaths {
     public static let providers = base + "/ai/providers"
     public static let models = base + "/ai/models"
     public static let modelPolicies = base + "/ai/model-policies"
+    public static let modelRoutes = base + "/ai/routes"
     public static let interceptions = base + "/ai-gateway/interceptions"
     public static let sessions = base + "/ai-gateway/sessions"
     public static let usage = base + "/ai-gateway/usage"

@@ -6,7 +6,7 @@ public struct AIProvider: Codable, Sendable, Equatable {
     /// The part of the path after `/api/v2/ai-gateway/`.
     public var name: String
     public var displayName: String
-    /// `anthropic` or `openai`.
+    /// `anthropic`, `openai`, `azure` or `gemini`.
     public var type: String
     public var baseURL: String
     public var enabled: Bool
@@ -14,10 +14,11 @@ public struct AIProvider: Codable, Sendable, Equatable {
     public var allowPrivate: Bool
     public var keyHints: [String]
     public var scripted: Bool
+    public var settings: AICallSettings
 
     public init(
         id: String, name: String, displayName: String, type: String, baseURL: String, enabled: Bool, allowPrivate: Bool,
-        keyHints: [String], scripted: Bool
+        keyHints: [String], scripted: Bool, settings: AICallSettings
     ) {
         self.id = id
         self.name = name
@@ -28,6 +29,35 @@ public struct AIProvider: Codable, Sendable, Equatable {
         self.allowPrivate = allowPrivate
         self.keyHints = keyHints
         self.scripted = scripted
+        self.settings = settings
+    }
+}
+
+/// How long a provider's calls may take, and what becomes of those whose client leaves. What is absent is as the server has it.
+public struct AICallSettings: Codable, Sendable, Equatable {
+    /// Seconds until the answer's head, 1 to 3600.
+    public var firstByteSeconds: Int?
+    /// Seconds between two pieces of an answer, 1 to 3600.
+    public var idleSeconds: Int?
+    /// Seconds for the whole call, 1 to 86,400.
+    public var totalSeconds: Int?
+    /// Seconds of silence after which the client of a stream gets a ping; 0: never; default 15.
+    public var pingSeconds: Int?
+    /// Seconds for which a stream is read on when its client has left; 0: it is aborted.
+    public var drainSeconds: Int?
+    /// For single models, by a pattern in which * stands for any run of characters.
+    public var models: [String: AICallSettings]?
+
+    public init(
+        firstByteSeconds: Int? = nil, idleSeconds: Int? = nil, totalSeconds: Int? = nil, pingSeconds: Int? = nil,
+        drainSeconds: Int? = nil, models: [String: AICallSettings]? = nil
+    ) {
+        self.firstByteSeconds = firstByteSeconds
+        self.idleSeconds = idleSeconds
+        self.totalSeconds = totalSeconds
+        self.pingSeconds = pingSeconds
+        self.drainSeconds = drainSeconds
+        self.models = models
     }
 }
 
@@ -67,17 +97,24 @@ public struct UpdateAIProviderRequest: Codable, Sendable, Equatable {
     public var displayName: String?
     public var baseURL: String?
     public var apiKey: String?
+    /// All keys in the order of their use, at most 5; in place of `api_key`.
+    public var apiKeys: [String]?
     public var enabled: Bool?
     public var allowPrivate: Bool?
+    /// Replaces all of them.
+    public var settings: AICallSettings?
 
     public init(
-        displayName: String? = nil, baseURL: String? = nil, apiKey: String? = nil, enabled: Bool? = nil, allowPrivate: Bool? = nil
+        displayName: String? = nil, baseURL: String? = nil, apiKey: String? = nil, apiKeys: [String]? = nil, enabled: Bool? = nil,
+        allowPrivate: Bool? = nil, settings: AICallSettings? = nil
     ) {
         self.displayName = displayName
         self.baseURL = baseURL
         self.apiKey = apiKey
+        self.apiKeys = apiKeys
         self.enabled = enabled
         self.allowPrivate = allowPrivate
+        self.settings = settings
     }
 }
 
@@ -119,7 +156,7 @@ public struct AIModelList: Codable, Sendable, Equatable {
 
 /// `POST /api/v2/ai/models`: a price of one's own, from now on.
 public struct SetModelPriceRequest: Codable, Sendable, Equatable {
-    /// `anthropic` or `openai`.
+    /// `anthropic`, `openai`, `azure` or `gemini`.
     public var type: String
     public var model: String
     public var inputPerMillion: Int64

@@ -22,10 +22,13 @@ package final class Gateway: Service {
     let relays = OpenRelays()
     let meters: Meters
     let reaper: Reaper
+    let health = TargetHealth()
+    private let keyRests: KeyRests
     private let priceStore: PriceStore
 
     package let providers: ProviderService
     package let policies: PolicyService
+    package let routes: ModelRouteService
     package let prices: PriceService
     package let budgets: BudgetService
     package let interceptions: InterceptionStore
@@ -39,9 +42,10 @@ package final class Gateway: Service {
         let logger = configuration.logger
         let providerStore = ProviderStore(keys: configuration.keys)
         let policyStore = PolicyStore()
+        let routeStore = ModelRouteStore()
         priceStore = PriceStore(pool: pool)
         settings = SettingsCache(
-            pool: pool, providers: providerStore, policies: policyStore, prices: priceStore,
+            pool: pool, providers: providerStore, policies: policyStore, routes: routeStore, prices: priceStore,
             fixedProviders: configuration.fixedProviders,
             book: configuration.prices, logger: logger)
         admission = Admission(limits: configuration.limits)
@@ -72,6 +76,8 @@ package final class Gateway: Service {
             pool: configuration.calls, settle: settle, contents: contentStore, replica: configuration.replica, logger: logger)
 
         providers = ProviderService(store: providerStore, settings: settings, facts: facts)
+        keyRests = KeyRests(pool: pool, health: health, logger: logger)
+        routes = ModelRouteService(store: routeStore, settings: settings, facts: facts)
         policies = PolicyService(store: policyStore, settings: settings, facts: facts)
         prices = PriceService(store: priceStore, settings: settings, facts: facts)
         budgets = BudgetService(store: BudgetStore(pool: pool), facts: facts)
@@ -95,7 +101,9 @@ package final class Gateway: Service {
                 group.addTask { await self.settings.run() }
                 group.addTask { await self.every(.milliseconds(200)) { self.tick() } }
                 group.addTask { await self.every(.seconds(1)) { for call in self.open.all { call.writeContent() } } }
+                group.addTask { await self.every(.seconds(1)) { for relay in self.relays.all { relay.tick(at: .now) } } }
                 group.addTask { await self.every(.seconds(2)) { await self.reap() } }
+                group.addTask { await self.every(.seconds(1)) { await self.keyRests.exchange() } }
                 group.addTask { await self.checkpoints.run() }
             }
         }

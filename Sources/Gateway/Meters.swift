@@ -9,6 +9,7 @@ struct Meters: Sendable {
     private let overrun: Counter
     private let duration: Histogram
     private let refused: Counter
+    private let retries: Counter
     private let holdSeconds: Histogram
     private let firstByte: Histogram
 
@@ -25,6 +26,8 @@ struct Meters: Sendable {
             buckets: [0.5, 2, 5, 15, 30, 60, 120])
         refused = metrics.counter(
             "slipway_gateway_refused_total", "Calls that the gateway itself refused.", labels: ["provider", "code"])
+        retries = metrics.counter(
+            "slipway_gateway_retries_total", "Attempts of calls after their first.", labels: ["provider"])
         holdSeconds = metrics.histogram(
             "slipway_gateway_hold_seconds", "Time to take a hold and record the call.",
             buckets: [0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5])
@@ -36,15 +39,17 @@ struct Meters: Sendable {
 
     func held(in duration: Duration) { holdSeconds.record(duration) }
 
+    func retried(_ target: Target) { retries.add(1, [target.provider.name]) }
+
     func refused(provider: String, _ error: AppError) { refused.add(1, [provider, error.code.rawValue]) }
 
-    func answered(_ facts: CallRecord.Facts) {
-        firstByte.record(facts.began.duration(to: .now), [facts.provider.name, facts.price.model])
+    func answered(_ facts: CallRecord.Facts, _ target: Target) {
+        firstByte.record(facts.began.duration(to: .now), [target.provider.name, target.price.model])
     }
 
-    func ended(_ facts: CallRecord.Facts, _ settlement: Settlement, _ usage: Usage) {
+    func ended(_ facts: CallRecord.Facts, _ target: Target, _ settlement: Settlement, _ usage: Usage) {
         // The price's name of the model, not the client's: only priced models become series.
-        let labels = [facts.provider.name, facts.price.model]
+        let labels = [target.provider.name, target.price.model]
         calls.add(1, labels + [settlement.ending.status.rawValue, settlement.state.rawValue])
         for (type, count) in [
             ("input", usage.input), ("cache_read", usage.cacheRead), ("cache_write", usage.cacheWrite5m + usage.cacheWrite1h),

@@ -81,6 +81,15 @@ final class BodySink: TransferSink {
         }
     }
 
+    /// A reader that waits gets an empty piece.
+    func nudge() {
+        let reader = state.withLockedValue { state in
+            defer { state.bodyReader = nil }
+            return state.bodyReader
+        }
+        reader?.resume(returning: ByteBuffer())
+    }
+
     func next(of transfer: Transfer) async throws -> ByteBuffer? {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { reader in

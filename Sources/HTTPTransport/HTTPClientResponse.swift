@@ -35,6 +35,9 @@ package struct HTTPBody: AsyncSequence, Sendable {
     /// Ends the transfer now: a read in progress throws `CancellationError`.
     package func cancel() { owner.transfer.cancel() }
 
+    /// A reader that waits for more gets an empty piece now.
+    package func nudge() { owner.sink.nudge() }
+
     /// The whole body.
     ///
     /// - Throws: `too_large` when it has more than `limit` bytes; the transfer is then ended.

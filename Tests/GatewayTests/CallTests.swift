@@ -139,7 +139,7 @@ import Testing
                 #expect(await twice.text().contains("twice"))
                 let nowhere = await gateway.call(stage.call("{}", provider: "nope"))
                 #expect(nowhere.status == 404)
-                #expect(await nowhere.text().contains("anthropic, openai"))
+                #expect(await nowhere.text().contains("anthropic, azure, gemini, openai"))
                 let route = await gateway.call(stage.call("{}", route: "v1/files"))
                 #expect(route.status == 404)
                 #expect(gateway.inFlight == 0)

@@ -12,6 +12,7 @@ struct FactCheck {
         var derived: [String: [String: Data]] = [:]
         derived[AuditEntry.Kind.interception.rawValue] = try await interceptions(subjects(.interception))
         derived[AuditEntry.Kind.ledger.rawValue] = try await ledger(subjects(.ledger))
+        derived[AuditEntry.Kind.attempt.rawValue] = try await AttemptRows.digests(subjects(.attempt), connection)
         derived[AuditEntry.Kind.fact.rawValue] = try await facts(subjects(.fact))
         for entry in page {
             guard let digests = derived[entry.kind] else {
@@ -119,7 +120,8 @@ struct FactCheck {
     func checkUnrecorded(_ report: inout AuditReport) async throws {
         for (kind, subject, table) in [
             ("interception", "t.id::text", "ai_interceptions"),
-            ("ledger", "t.interception_id::text || '/' || t.attempt", "ai_ledger"), ("fact", "t.id::text", "audit_facts"),
+            ("ledger", "t.interception_id::text || '/' || t.attempt", "ai_ledger"),
+            ("attempt", "t.interception_id::text || '/' || t.attempt", "ai_attempts"), ("fact", "t.id::text", "audit_facts"),
         ] {
             let rows = try await connection.query(
                 """

@@ -35,29 +35,33 @@ struct SettleTransaction {
         let rows = try await connection.query(
             """
             SELECT i.id, \(unsafeSQL: microseconds("now()")) AS now,
-                   ARRAY(SELECT l.attempt FROM ai_ledger l WHERE l.interception_id = i.id) AS attempts
+                   EXISTS (SELECT FROM ai_ledger l WHERE l.interception_id = i.id) AS is_settled
             FROM ai_interceptions i WHERE i.id = ANY(\(ids))
             """)
         var known: Set<UUID> = []
-        var settled: Set<String> = []
+        var settled: Set<UUID> = []
         var now: Int64 = 0
         for row in rows {
             let id = try row["id", as: InterceptionID.self]
             known.insert(id.uuid)
-            for attempt in try row["attempts", as: [Int].self] { settled.insert("\(id)/\(attempt)") }
+            // A call is booked once, whichever of its attempts it was.
+            if try row["is_settled", as: Bool.self] { settled.insert(id.uuid) }
             now = try row["now"]
         }
         var open: [Settlement] = []
         for settlement in batch where known.contains(settlement.interception.uuid) {
-            if settled.insert(settlement.subject).inserted { open.append(settlement) }
+            if settled.insert(settlement.interception.uuid).inserted { open.append(settlement) }
         }
         let lost = batch.filter { !known.contains($0.interception.uuid) }.count
         let result = Result(alreadySettled: batch.count - open.count - lost, lost: lost)
         if open.isEmpty { return (result, nil) }
-        let entries = open.map { AuditEntry(.ledger, subject: $0.subject, digest: $0.digest(at: now)) }
+        let attempts = AttemptRows.of(open)
+        let entries =
+            open.map { AuditEntry(.ledger, subject: $0.subject, digest: $0.digest(at: now)) }
+            + AttemptRows.entries(attempts, at: now)
         let draft = try chain.draft(entries, at: now)
         let budgets = Array(Set(open.flatMap(\.budgets))).sorted()
-        try await connection.commit(after: [
+        try await connection.commit(after: (attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]) + [
             Self.insert(open), Self.end(open), draft.insert,
             "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE",
             Self.book(open),
@@ -89,16 +93,16 @@ struct SettleTransaction {
     private static func book(_ rows: [Settlement]) -> Query {
         """
         WITH settled AS (
-            SELECT * FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.attempt)), \(rows.map(\.cost.value)),
-                                 \(rows.map { $0.budgets.map(String.init).joined(separator: ",") })) AS t (id, attempt, cost, budgets)
+            SELECT * FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.cost.value)),
+                                 \(rows.map { $0.budgets.map(String.init).joined(separator: ",") })) AS t (id, cost, budgets)
         ), released AS (
-            DELETE FROM ai_holds h USING settled s WHERE h.interception_id = s.id AND h.attempt = s.attempt
-            RETURNING h.interception_id, h.attempt, h.amount
+            DELETE FROM ai_holds h USING settled s WHERE h.interception_id = s.id
+            RETURNING h.interception_id, h.amount
         ), sums AS (
             SELECT b.id, sum(s.cost)::bigint AS cost, coalesce(sum(r.amount), 0)::bigint AS amount
             FROM settled s
             CROSS JOIN LATERAL unnest(string_to_array(s.budgets, ',')::bigint[]) AS b (id)
-            LEFT JOIN released r ON r.interception_id = s.id AND r.attempt = s.attempt
+            LEFT JOIN released r ON r.interception_id = s.id
             GROUP BY b.id
         )
         UPDATE ai_budgets b SET held = b.held - sums.amount, spent = b.spent + sums.cost FROM sums WHERE b.id = sums.id

@@ -9,6 +9,8 @@ struct Settlement: Sendable {
         case final
         /// The answer ended early: input as reported, output counted here.
         case estimated
+        /// The client left, and the rest was read for its usage, which is as the provider reported it.
+        case drained
         /// A replica died with the call open: everything that was held.
         case unknown
     }
@@ -40,6 +42,8 @@ struct Settlement: Sendable {
     var answerSize: Int
     var toolsHash: Data
     var ending: Ending
+    /// All of them, when there was more than one.
+    var attempts: [AttemptLine] = []
 
     func digest(at: Int64) -> Data {
         LedgerDigest.digest(

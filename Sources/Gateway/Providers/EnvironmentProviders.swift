@@ -2,11 +2,13 @@ import Core
 
 /// Providers that come from environment variables: there when the server starts with them, never stored.
 package enum EnvironmentProviders {
-    /// `ANTHROPIC_API_KEY` (and `ANTHROPIC_BASE_URL`), `OPENAI_API_KEY` (and `OPENAI_BASE_URL`).
+    /// `ANTHROPIC_API_KEY`, `OPENAI_API_KEY` and `GEMINI_API_KEY`, each with its `…_BASE_URL`.
     package static func read(_ environment: [String: String], organization: OrganizationID) throws -> [Provider] {
         try [
             provider(.anthropic, "ANTHROPIC", url: "https://api.anthropic.com", name: "Anthropic", environment, organization),
             provider(.openai, "OPENAI", url: "https://api.openai.com/v1", name: "OpenAI", environment, organization),
+            provider(
+                .gemini, "GEMINI", url: "https://generativelanguage.googleapis.com", name: "Gemini", environment, organization),
         ].compactMap { $0 }
     }
 

@@ -1,20 +1,6 @@
 import Core
 import ModelAPI
 
-/// Whose API a provider speaks; prices are by this type.
-package enum ProviderType: String, Sendable, Codable, CaseIterable {
-    case anthropic
-    /// OpenAI itself and the many servers that imitate it.
-    case openai
-
-    package var modelProtocol: ModelProtocol {
-        switch self {
-        case .anthropic: .messages
-        case .openai: .chatCompletions
-        }
-    }
-}
-
 /// A place that model calls are sent to, as `/api/v2/ai-gateway/<name>/…`.
 package struct Provider: Sendable, Equatable {
     package var id: ProviderID
@@ -28,13 +14,20 @@ package struct Provider: Sendable, Equatable {
     package var origin: Origin
     /// In the order in which they are used; never shown.
     package var keys: [Key]
+    package var settings = CallSettings()
 
     package enum Origin: String, Sendable { case database, environment, demo }
 
     package struct Key: Sendable, Equatable {
         package var secret: Secret<String>
         package var hint: String
+
+        /// Of a provider that asks for none.
+        static let none = Key(secret: Secret(""), hint: "none")
     }
+
+    /// Those that can be used: servers that imitate OpenAI's often ask for no key.
+    var usableKeys: [Key] { keys.isEmpty && type == .openai ? [.none] : keys }
 
     /// The URL for a route such as `v1/messages?beta=true`. A base URL that ends in the version the route begins with
     /// (`https://api.openai.com/v1`, as OpenAI's own clients want it) has it once.

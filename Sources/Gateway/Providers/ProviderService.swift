@@ -14,23 +14,30 @@ package struct ProviderService: Sendable {
         package var keys: [Secret<String>]?
         package var isEnabled: Bool?
         package var allowsPrivateAddresses: Bool?
+        /// Replaces all of them.
+        package var settings: CallSettings?
 
         package init(
             displayName: String? = nil, baseURL: String? = nil, keys: [Secret<String>]? = nil, isEnabled: Bool? = nil,
-            allowsPrivateAddresses: Bool? = nil
+            allowsPrivateAddresses: Bool? = nil, settings: CallSettings? = nil
         ) {
             self.displayName = displayName
             self.baseURL = baseURL
             self.keys = keys
             self.isEnabled = isEnabled
             self.allowsPrivateAddresses = allowsPrivateAddresses
+            self.settings = settings
         }
     }
 
     /// - Throws: `badRequest`, `conflict` when the name is taken.
     package func create(_ principal: Principal, name: String, type: ProviderType, _ change: Change) async throws -> Provider {
         try ProviderRules.check(name: name)
-        guard let baseURL = change.baseURL ?? Self.usualURL(type) else {
+        guard name != ModelRoute.path else {
+            throw AppError(
+                .badRequest, "The name '\(name)' is taken: under it calls are routed by model. Choose another.", field: "name")
+        }
+        guard let baseURL = change.baseURL ?? type.usualURL else {
             throw AppError(.badRequest, "base_url is missing.", field: "base_url")
         }
         if try settings.current().provider(named: name, organization: principal.organization) != nil {
@@ -95,6 +102,10 @@ package struct ProviderService: Sendable {
         try ProviderRules.check(baseURL: provider.baseURL, field: "base_url")
         if let isEnabled = change.isEnabled { provider.isEnabled = isEnabled }
         if let allows = change.allowsPrivateAddresses { provider.allowsPrivateAddresses = allows }
+        if let settings = change.settings {
+            try settings.check()
+            provider.settings = settings
+        }
         if let keys = change.keys {
             guard keys.count <= 5 else { throw AppError(.badRequest, "There are \(keys.count) keys; at most 5.", field: "keys") }
             for key in keys { try ProviderRules.check(key: key, field: "keys") }
@@ -112,19 +123,13 @@ package struct ProviderService: Sendable {
             [
                 "type": provider.type.rawValue, "base_url": provider.baseURL, "enabled": "\(provider.isEnabled)",
                 "allow_private": "\(provider.allowsPrivateAddresses)", "keys": provider.keys.map(\.hint).joined(separator: " "),
+                "settings": provider.settings.text,
             ])
         try await facts.record { connection in
             try await write(connection)
             return ((), [fact])
         }
         try await settings.refresh()
-    }
-
-    private static func usualURL(_ type: ProviderType) -> String? {
-        switch type {
-        case .anthropic: "https://api.anthropic.com"
-        case .openai: "https://api.openai.com/v1"
-        }
     }
 
     private static func missing(_ name: String) -> AppError {

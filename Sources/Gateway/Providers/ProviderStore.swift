@@ -11,7 +11,7 @@ struct ProviderStore: Sendable {
     func all(_ connection: PostgresConnection) async throws -> [Provider] {
         let results = try await connection.pipeline([
             """
-            SELECT id, organization_id, name, display_name, type, base_url, enabled, allow_private FROM ai_providers ORDER BY name
+            SELECT id, organization_id, name, display_name, type, base_url, enabled, allow_private, settings FROM ai_providers ORDER BY name
             """,
             "SELECT id, provider_id, sealed, hint FROM ai_provider_keys ORDER BY provider_id, position",
         ])
@@ -31,16 +31,18 @@ struct ProviderStore: Sendable {
                 id: id, organization: try row["organization_id"], name: try row["name"], displayName: try row["display_name"],
                 type: type,
                 baseURL: try row["base_url"], isEnabled: try row["enabled"], allowsPrivateAddresses: try row["allow_private"],
-                origin: .database, keys: keysOf[id] ?? [])
+                origin: .database, keys: keysOf[id] ?? [],
+                settings: try row["settings", as: JSON<CallSettings>.self].value)
         }
     }
 
     func insert(_ provider: Provider, _ connection: PostgresConnection) async throws {
         try await connection.execute(
             """
-            INSERT INTO ai_providers (id, organization_id, name, display_name, type, base_url, enabled, allow_private)
+            INSERT INTO ai_providers (id, organization_id, name, display_name, type, base_url, enabled, allow_private, settings)
             VALUES (\(provider.id), \(provider.organization), \(provider.name), \(provider.displayName), \(provider.type.rawValue),
-                    \(provider.baseURL), \(provider.isEnabled), \(provider.allowsPrivateAddresses))
+                    \(provider.baseURL), \(provider.isEnabled), \(provider.allowsPrivateAddresses),
+                    \(JSON(provider.settings)))
             """)
         try await replaceKeys(provider, connection)
     }
@@ -51,7 +53,8 @@ struct ProviderStore: Sendable {
         let count = try await connection.execute(
             """
             UPDATE ai_providers SET display_name = \(provider.displayName), base_url = \(provider.baseURL),
-                   enabled = \(provider.isEnabled), allow_private = \(provider.allowsPrivateAddresses), updated_at = now()
+                   enabled = \(provider.isEnabled), allow_private = \(provider.allowsPrivateAddresses),
+                   settings = \(JSON(provider.settings)), updated_at = now()
             WHERE organization_id = \(provider.organization) AND id = \(provider.id)
             """)
         if count == 1, replacesKeys { try await replaceKeys(provider, connection) }

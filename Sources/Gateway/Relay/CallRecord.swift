@@ -10,10 +10,9 @@ final class CallRecord: Sendable {
         var call: GatewayCall
         var interception: NewInterception
         var summary: RequestSummary
-        var provider: Provider
-        var price: ModelPrice
         var demand: HoldDemand
         var grant: HoldLoop.Grant
+        /// The client's.
         var api: ModelProtocol
         var began: ContinuousClock.Instant
     }
@@ -25,6 +24,11 @@ final class CallRecord: Sendable {
         var httpStatus: Int?
         var isRequestWritten = false
         var hasEnded = false
+        /// Where the call is now, or was last.
+        var target: Target
+        var attempt = 1
+        /// Kept when there was more than one.
+        var attempts: [AttemptLine] = []
     }
 
     let facts: Facts
@@ -42,14 +46,25 @@ final class CallRecord: Sendable {
         var meters: Meters
     }
 
-    init(_ facts: Facts, _ services: Services) {
+    /// - Parameter target: the first that will be tried.
+    init(_ facts: Facts, target: Target, _ services: Services) {
         self.facts = facts
         self.services = services
-        state = .init(State(reader: AnswerReader(facts.api, streamed: facts.summary.stream)))
+        state = .init(State(reader: AnswerReader(target.api, streamed: facts.summary.stream), target: target))
         services.open.insert(self)
     }
 
     var id: InterceptionID { facts.call.id }
+
+    /// A further attempt begins: what the one before brought is forgotten.
+    func begin(_ target: Target, attempt: Int) {
+        state.withLockedValue { state in
+            state.target = target
+            state.attempt = attempt
+            state.httpStatus = nil
+            state.reader = AnswerReader(target.api, streamed: facts.summary.stream)
+        }
+    }
 
     func head(status: Int, contentType: String) {
         state.withLockedValue {
@@ -57,10 +72,12 @@ final class CallRecord: Sendable {
             $0.contentType = contentType.storable(upTo: 256)
             // An error is one JSON body even where a stream was asked for.
             if status >= 300 || !contentType.hasPrefix("text/event-stream") {
-                $0.reader = AnswerReader(facts.api, streamed: false)
+                $0.reader = AnswerReader($0.target.api, streamed: false)
             }
         }
     }
+
+    func keep(_ attempts: [AttemptLine]) { state.withLockedValue { $0.attempts = attempts } }
 
     /// Writes the content that has come since the last time; the request first.
     func writeContent() {
@@ -73,7 +90,7 @@ final class CallRecord: Sendable {
 
     /// Settles the call and writes the rest of its content. Only the first call of it counts.
     func end(_ cause: EndCause) {
-        let ended = state.withLockedValue { state -> (Settlement, ContentWrite, Usage)? in
+        let ended = state.withLockedValue { state -> (Settlement, ContentWrite, Usage, Target)? in
             if state.hasEnded { return nil }
             state.reader.finish()
             let verdict = Verdict(
@@ -87,25 +104,26 @@ final class CallRecord: Sendable {
                 content(&state, .complete, tools: tools)
                 ?? ContentWrite(organization: facts.interception.organization, interception: id)
             state.hasEnded = true
-            return (settlement, write, verdict.usage)
+            return (settlement, write, verdict.usage, state.target)
         }
-        guard let (settlement, write, usage) = ended else { return }
+        guard let (settlement, write, usage, target) = ended else { return }
         services.threads.remember(
             write.tools.map(\.id), user: facts.interception.initiator, interception: id, root: facts.grant.threadRoot)
         services.settle.settle(settlement)
         services.content.write(write)
-        services.meters.ended(facts, settlement, usage)
+        services.meters.ended(facts, target, settlement, usage)
         services.open.remove(self)
         services.admission.leave()
     }
 
     private func settlement(_ verdict: Verdict, _ state: State, _ tools: [Content.ToolCall]) -> Settlement {
         Settlement(
-            interception: id, organization: facts.interception.organization, user: facts.interception.initiator,
-            budgets: facts.grant.budgets, hold: facts.grant.amount, provider: facts.provider.name, model: facts.interception.model,
-            price: facts.price.id, state: verdict.state, usage: verdict.usage, cost: facts.price.cost(of: verdict.usage),
+            interception: id, attempt: state.attempt, organization: facts.interception.organization,
+            user: facts.interception.initiator, budgets: facts.grant.budgets, hold: facts.grant.amount,
+            provider: state.target.provider.name, model: state.target.model.storable, price: state.target.price.id,
+            state: verdict.state, usage: verdict.usage, cost: state.target.price.cost(of: verdict.usage),
             answerHash: state.recorder.digest, answerSize: state.recorder.size, toolsHash: Content.toolsHash(tools),
-            ending: verdict.ending)
+            ending: verdict.ending, attempts: state.attempts)
     }
 
     private func content(_ state: inout State, _ kind: Content.State, tools: [Content.ToolCall]) -> ContentWrite? {

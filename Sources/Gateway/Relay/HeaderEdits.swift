@@ -11,8 +11,8 @@ enum HeaderEdits {
 
     /// Credentials of Slipway itself, and what browsers and proxies add.
     private static let ours: Set<String> = [
-        "authorization", "x-api-key", "api-key", "cookie", "coder-session-token", "slipway-session-token", "accept-encoding",
-        "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-slipway-task-id",
+        "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "coder-session-token", "slipway-session-token", "accept-encoding",
+        "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-slipway-task-id", "x-slipway-class", "idempotency-key",
     ]
 
     static func upstream(_ headers: [(name: String, value: String)], key: Secret<String>, type: ProviderType) -> [(
@@ -26,10 +26,7 @@ enum HeaderEdits {
             if hopByHop.contains(name) || ours.contains(name) || named.contains(name) { continue }
             result.append(header)
         }
-        switch type {
-        case .anthropic: result.append((name: "x-api-key", value: key.reveal()))
-        case .openai: result.append((name: "authorization", value: "Bearer \(key.reveal())"))
-        }
+        if !key.reveal().isEmpty { result.append(type.authentication(key.reveal())) }
         result.append((name: "accept-encoding", value: "identity"))
         return result
     }

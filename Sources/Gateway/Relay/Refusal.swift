@@ -33,33 +33,3 @@ enum Refusal {
         }
     }
 }
-
-/// What a path below a provider is for.
-enum GatewayRoute: Equatable {
-    case model(ModelProtocol)
-    /// Costs nothing and says nothing of a conversation's answer: passed on without a hold and without a record.
-    case free
-    /// Claude Code asks this first.
-    case hello
-    case unknown
-
-    /// - Parameter route: without a leading slash; a query is ignored.
-    init(method: String, route: String) {
-        let path = route.prefix { $0 != "?" }
-        switch (method, path) {
-        case ("POST", "v1/messages"): self = .model(.messages)
-        case ("POST", "v1/chat/completions"), ("POST", "chat/completions"): self = .model(.chatCompletions)
-        case ("POST", "v1/messages/count_tokens"), ("GET", "v1/models"), ("GET", "models"): self = .free
-        case ("GET", _) where path.hasPrefix("v1/models/"): self = path.contains("..") ? .unknown : .free
-        case ("HEAD", "api/hello"), ("GET", "api/hello"): self = .hello
-        default: self = .unknown
-        }
-    }
-
-    /// In whose words errors are told.
-    static func errorProtocol(route: String, provider: Provider?) -> ModelProtocol {
-        if route.contains("chat/completions") { return .chatCompletions }
-        if route.contains("messages") { return .messages }
-        return provider?.type.modelProtocol ?? .chatCompletions
-    }
-}

@@ -13,6 +13,8 @@ final class Relay: Sendable {
         var first: ByteBuffer?
         var stopReason: String?
         var isOver = false
+        var lastByte = ContinuousClock.now
+        var isPingDue = false
     }
 
     private let record: CallRecord
@@ -20,14 +22,24 @@ final class Relay: Sendable {
     private let state: NIOLockedValueBox<State>
     /// Output beyond which the answer is cut; nil when the hold covers the longest answer.
     private let outputLimit: TokenCount?
+    /// Nil: no pings.
+    private let pingAfter: Duration?
+    /// How long the rest of an answer is read when its client has left.
+    private let drain: Duration
 
     init(_ record: CallRecord, upstream: HTTPBody, first: ByteBuffer?, filtersUsage: Bool) {
         self.record = record
         self.upstream = upstream
         let facts = record.facts
         let isShort = facts.grant.amount < facts.demand.full
-        let bound = facts.summary.inputTokenBound(bodyBytes: facts.call.body.readableBytes) ?? facts.price.contextTokens
-        let affordable = facts.price.classes(forInput: bound).affordableOutput(inputTokens: bound, within: facts.grant.amount)
+        let target = record.state.withLockedValue { $0.target }
+        let price = target.price
+        let settings = target.provider.settings.of(target.model)
+        let ping = settings.pingSeconds ?? CallSettings.usualPing
+        pingAfter = ping > 0 ? .seconds(ping) : nil
+        drain = .seconds(settings.drainSeconds ?? 0)
+        let bound = facts.summary.inputTokenBound(bodyBytes: facts.call.body.readableBytes) ?? price.contextTokens
+        let affordable = price.classes(forInput: bound).affordableOutput(inputTokens: bound, within: facts.grant.amount)
         outputLimit = isShort ? affordable ?? 0 : nil
         state = .init(State(filter: filtersUsage ? UsageChunkFilter() : nil, first: first))
         record.services.relays.insert(self)
@@ -49,7 +61,7 @@ final class Relay: Sendable {
                     chunk = try await iterator.next()
                 }
                 guard let chunk else { return end(.ended) }
-                if let output = try pass(chunk) { return output }
+                if let output = chunk.readableBytes > 0 ? try pass(chunk) : ping() { return output }
             } catch {
                 return end(cause(of: error))
             }
@@ -63,8 +75,53 @@ final class Relay: Sendable {
             return state.isOver
         }
         if wasOver { return }
-        upstream.cancel()
-        finish(.clientLeft)
+        if drain > .zero, !record.state.withLockedValue({ $0.reader.isComplete }) {
+            // Awaited by the admission, which counts the call until its record ends; a shutdown cancels the upstream.
+            Task { await self.readOn() }
+        } else {
+            upstream.cancel()
+            finish(.clientLeft)
+        }
+    }
+
+    /// For the usage alone.
+    private func readOn() async {
+        let deadline = Task { [drain, upstream] in
+            try await Task.sleep(for: drain)
+            upstream.cancel()
+        }
+        defer { deadline.cancel() }
+        var iterator = upstream.makeAsyncIterator()
+        do {
+            while let chunk = try await iterator.next() { try record.state.withLockedValue { try $0.reader.feed(chunk) } }
+            finish(.drained)
+        } catch {
+            finish(record.state.withLockedValue { $0.reader.usageIsFinal } ? .drained : .clientLeft)
+        }
+    }
+
+    // MARK: Pings
+
+    /// To be called about once a second.
+    func tick(at now: ContinuousClock.Instant) {
+        guard let pingAfter else { return }
+        let isDue = state.withLockedValue { state in
+            guard !state.isOver, !state.isPingDue, now - state.lastByte >= pingAfter else { return false }
+            state.isPingDue = true
+            return true
+        }
+        if isDue { upstream.nudge() }
+    }
+
+    /// Between two events only.
+    private func ping() -> ByteBuffer? {
+        let isDue = state.withLockedValue { state in
+            defer { state.isPingDue = false }
+            guard state.isPingDue, !state.aligner.isInsideEvent else { return false }
+            state.lastByte = .now
+            return true
+        }
+        return isDue ? ByteBuffer(string: record.facts.api.ping) : nil
     }
 
     /// Ends the stream for its reader as soon as possible.
@@ -81,6 +138,7 @@ final class Relay: Sendable {
             return (record.reader.isStreamed ? record.reader.bytesSinceBoundary : 0, isBeyond)
         }
         let (released, filtered) = state.withLockedValue { state in
+            state.lastByte = .now
             let aligned = state.aligner.align(chunk, open: open)
             guard state.filter != nil, aligned.readableBytes > 0 else { return (aligned, aligned) }
             return (aligned, state.filter?.filter(aligned) ?? aligned)
@@ -156,7 +214,7 @@ final class Relay: Sendable {
         case .cut(let reason):
             return ErrorShape.cutEnd(
                 reader, reason: reason, requestID: facts.call.requestID, includeUsage: facts.summary.includeUsage == true)
-        case .clientLeft, .withheld: return ByteBuffer()
+        case .clientLeft, .drained, .withheld: return ByteBuffer()
         }
     }
 
@@ -173,4 +231,11 @@ final class OpenRelays: Sendable {
     func insert(_ relay: Relay) { relays.withLockedValue { $0[ObjectIdentifier(relay)] = relay } }
     func remove(_ relay: Relay) { relays.withLockedValue { $0[ObjectIdentifier(relay)] = nil } }
     var all: [Relay] { relays.withLockedValue { Array($0.values) } }
+}
+
+extension ModelProtocol {
+    /// What keeps a stream's connection alive and says nothing.
+    fileprivate var ping: String {
+        self == .messages ? "event: ping\ndata: {\"type\": \"ping\"}\n\n" : ": keep-alive\n\n"
+    }
 }

@@ -6,6 +6,8 @@ enum EndCause: Sendable {
     /// The upstream closed its answer in an orderly way.
     case ended
     case clientLeft
+    /// The client left, and the rest was read for its usage.
+    case drained
     /// Slipway ended it because the hold was used up.
     case cut(String)
     /// Slipway ended it because the server shuts down: the client is to call again.
@@ -39,6 +41,7 @@ struct Verdict: Sendable {
                     .failed, httpStatus.map { $0 >= 300 } == true ? "HTTP \(httpStatus ?? 0)" : "the answer ended before its end")
             }
         case .clientLeft: if !reader.isComplete { ending.fail(.clientLeft, nil) }
+        case .drained: ending.fail(.clientLeft, nil)
         case .cut(let reason), .stopped(let reason): ending.fail(.cut, reason)
         case .upstreamFailed(let error): if !reader.isComplete { ending.fail(.failed, error.message) }
         case .withheld(let error): ending.fail(.failed, error.message)
@@ -57,7 +60,10 @@ struct Verdict: Sendable {
         }
         // Providers do not bill for answers that are errors.
         if httpStatus >= 300 { return (.final, Usage()) }
-        if reader.usageIsFinal, let usage = reader.usage { return (.final, usage) }
+        if reader.usageIsFinal, let usage = reader.usage {
+            if case .drained = cause { return (.drained, usage) }
+            return (.final, usage)
+        }
         return (.estimated, reader.estimatedUsage(requestBytes: requestBytes))
     }
 }

@@ -5,14 +5,16 @@ import Foundation
 struct Settings: Sendable {
     private var providersByOrganization: [OrganizationID: [String: Provider]] = [:]
     private var policiesByOrganization: [OrganizationID: [ModelPolicy]] = [:]
+    private var routesByOrganization: [OrganizationID: [String: ModelRoute]] = [:]
     var prices: PriceBook
     var version: Int64
 
-    init(version: Int64, providers: [Provider], policies: [ModelPolicy], prices: PriceBook) {
+    init(version: Int64, providers: [Provider], policies: [ModelPolicy], routes: [ModelRoute], prices: PriceBook) {
         self.version = version
         self.prices = prices
         // Later ones win: what is stored comes before what the environment gave.
         for provider in providers { providersByOrganization[provider.organization, default: [:]][provider.name] = provider }
+        for route in routes { routesByOrganization[route.organization, default: [:]][route.name] = route }
         for policy in policies { policiesByOrganization[policy.organization, default: []].append(policy) }
     }
 
@@ -20,6 +22,12 @@ struct Settings: Sendable {
 
     func providers(of organization: OrganizationID) -> [Provider] {
         (providersByOrganization[organization] ?? [:]).values.sorted { $0.name < $1.name }
+    }
+
+    func route(named name: String, organization: OrganizationID) -> ModelRoute? { routesByOrganization[organization]?[name] }
+
+    func routes(of organization: OrganizationID) -> [ModelRoute] {
+        (routesByOrganization[organization] ?? [:]).values.sorted { $0.name < $1.name }
     }
 
     func policies(of organization: OrganizationID) -> [ModelPolicy] { policiesByOrganization[organization] ?? [] }

@@ -17,6 +17,7 @@ final class SettingsCache: Sendable {
     private let pool: PostgresPool
     private let providers: ProviderStore
     private let policies: PolicyStore
+    private let routes: ModelRouteStore
     private let prices: PriceStore
     private let fixedProviders: [Provider]
     private let book: PriceBook
@@ -25,12 +26,14 @@ final class SettingsCache: Sendable {
     private let state = NIOLockedValueBox(State())
 
     init(
-        pool: PostgresPool, providers: ProviderStore, policies: PolicyStore, prices: PriceStore, fixedProviders: [Provider],
+        pool: PostgresPool, providers: ProviderStore, policies: PolicyStore, routes: ModelRouteStore, prices: PriceStore,
+        fixedProviders: [Provider],
         book: PriceBook, logger: Logger, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
         self.pool = pool
         self.providers = providers
         self.policies = policies
+        self.routes = routes
         self.prices = prices
         self.fixedProviders = fixedProviders
         self.book = book
@@ -58,9 +61,10 @@ final class SettingsCache: Sendable {
             let version = try await connection.query("SELECT version FROM settings_version")[0]["version", as: Int64.self]
             let stored = try await providers.all(connection)
             let policies = try await policies.all(connection)
+            let routes = try await routes.all(connection)
             var book = book
             for (organization, price) in try await prices.custom(connection) { book.add(price, for: organization) }
-            return Settings(version: version, providers: fixedProviders + stored, policies: policies, prices: book)
+            return Settings(version: version, providers: fixedProviders + stored, policies: policies, routes: routes, prices: book)
         }
         state.withLockedValue { state in
             // A slower reading that began earlier must not put older settings back.

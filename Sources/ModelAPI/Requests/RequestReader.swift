@@ -107,7 +107,10 @@ struct RequestReader {
     // MARK: Fields
 
     mutating func modelName() throws -> String {
-        guard let name = try cursor.optionalString()?.string() else {
+        let range = try cursor.range()
+        var value = JSONCursor(cursor, in: range)
+        summary.modelValue = range
+        guard let name = try value.optionalString()?.string() else {
             throw AppError(.badRequest, "\"model\" must be a string, the id of a model.", field: "model")
         }
         guard !name.isEmpty, name.utf8.count <= 256 else {

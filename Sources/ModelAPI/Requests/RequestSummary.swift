@@ -39,6 +39,8 @@ package struct RequestSummary: Sendable, Equatable {
     package var metadataUserID: String?
     /// Where each message (Responses: item; Gemini: content) lies in the body, in order.
     package var messageRanges: [Range<Int>] = []
+    /// Where the name of the model lies in the body; nil when the path names it.
+    package var modelValue: Range<Int>?
     var streamOptions: Range<Int>?
     var includeUsageValue: Range<Int>?
 

@@ -43,8 +43,7 @@ struct GatewayModelClient: ModelClient {
         guard let principal = try await ledger.initiator(of: id), let answer = try await gateway.recordedAnswer(id, for: principal),
             answer.status == 200
         else { return nil }
-        let provider = try gateway.providers.get(principal, name: answer.provider)
-        var reader = AnswerReader(provider.type.modelProtocol, streamed: answer.contentType.hasPrefix("text/event-stream"))
+        var reader = AnswerReader(answer.api, streamed: answer.contentType.hasPrefix("text/event-stream"))
         try reader.feed(answer.body)
         reader.finish()
         return try await read(reader, id, cost: answer.cost)

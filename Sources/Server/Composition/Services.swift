@@ -50,6 +50,7 @@ package struct Services: Sendable {
         WorkspaceRoutes(desk: workspaces).register(on: table)
         WorkspaceLogRoutes(desk: workspaces).register(on: table)
         ProviderRoutes(gateway: gateway, users: users).register(on: table)
+        ModelRouteRoutes(gateway: gateway).register(on: table)
         BudgetRoutes(gateway: gateway, users: users).register(on: table)
         InterceptionRoutes(desk: interceptions).register(on: table)
         AuditRoutes(desk: audit).register(on: table)

@@ -73,13 +73,16 @@ package struct Authenticator: Sendable {
                 return String(value[value.utf8.index(value.startIndex, offsetBy: scheme.count)...].drop { $0 == " " })
             }
         }
-        return headers[.coderSessionToken] ?? headers[.xAPIKey]
+        // The last two are what Google's and Azure's clients send their keys in.
+        return headers[.coderSessionToken] ?? headers[.xAPIKey] ?? headers[.xGoogAPIKey] ?? headers[.apiKey]
     }
 }
 
 extension HTTPField.Name {
     package static let coderSessionToken = HTTPField.Name("Coder-Session-Token")!
     package static let xAPIKey = HTTPField.Name("X-Api-Key")!
+    package static let xGoogAPIKey = HTTPField.Name("X-Goog-Api-Key")!
+    package static let apiKey = HTTPField.Name("Api-Key")!
     package static let secFetchSite = HTTPField.Name("Sec-Fetch-Site")!
     package static let xRequestID = HTTPField.Name("X-Request-Id")!
     package static let xForwardedFor = HTTPField.Name("X-Forwarded-For")!

@@ -65,7 +65,7 @@ struct GatewayDoor: Sendable {
 
     /// Who is not let in reads why in the shape of the protocol that the path belongs to.
     static func refusal(_ error: AppError, path: String, requestID: String) -> GatewayAnswer {
-        let api: ModelProtocol = path.contains("/chat/completions") ? .chatCompletions : .messages
+        let api = Gateway.errorProtocol(ofPath: path)
         var wait: Duration?
         if case .after(let time) = error.retry { wait = time }
         let shaped = ErrorShape.body(

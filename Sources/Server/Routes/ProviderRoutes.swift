@@ -42,11 +42,16 @@ struct ProviderRoutes: Sendable {
 
     @Sendable func update(_ call: Call) async throws -> Response {
         let wanted = try await call.incoming.json(UpdateAIProviderRequest.self)
+        guard wanted.apiKey == nil || wanted.apiKeys == nil else {
+            throw AppError(.badRequest, "Send api_key or api_keys, not both.", field: "api_keys")
+        }
         let provider = try await gateway.providers.update(
             call.principal, name: try call.incoming.path("provider"),
             .init(
-                displayName: wanted.displayName, baseURL: wanted.baseURL, keys: wanted.apiKey.map { [Secret($0)] },
-                isEnabled: wanted.enabled, allowsPrivateAddresses: wanted.allowPrivate))
+                displayName: wanted.displayName, baseURL: wanted.baseURL,
+                keys: (wanted.apiKeys ?? wanted.apiKey.map { [$0] })?.map { Secret($0) },
+                isEnabled: wanted.enabled, allowsPrivateAddresses: wanted.allowPrivate,
+                settings: wanted.settings.map { CallSettings($0) }))
         return try .json(provider.shown)
     }
 
@@ -131,11 +136,26 @@ extension Provider {
     fileprivate var shown: AIProvider {
         AIProvider(
             id: id.description, name: name, displayName: displayName, type: type.rawValue, baseURL: baseURL, enabled: isEnabled,
-            allowPrivate: allowsPrivateAddresses, keyHints: keys.map(\.hint), scripted: origin == .demo)
+            allowPrivate: allowsPrivateAddresses, keyHints: keys.map(\.hint), scripted: origin == .demo,
+            settings: settings.shown)
     }
 
     /// The scripted models are served by the scripted provider alone, and it serves nothing else.
     fileprivate func serves(_ model: String) -> Bool { model.hasPrefix("demo-") == (origin == .demo) }
+}
+
+extension CallSettings {
+    fileprivate init(_ wanted: AICallSettings) {
+        self.init(
+            firstByteSeconds: wanted.firstByteSeconds, idleSeconds: wanted.idleSeconds, totalSeconds: wanted.totalSeconds,
+            pingSeconds: wanted.pingSeconds, drainSeconds: wanted.drainSeconds, models: wanted.models?.mapValues { Self($0) })
+    }
+
+    fileprivate var shown: AICallSettings {
+        AICallSettings(
+            firstByteSeconds: firstByteSeconds, idleSeconds: idleSeconds, totalSeconds: totalSeconds, pingSeconds: pingSeconds,
+            drainSeconds: drainSeconds, models: models?.mapValues(\.shown))
+    }
 }
 
 extension StoredPolicy {

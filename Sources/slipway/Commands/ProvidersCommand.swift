@@ -5,7 +5,7 @@ import Foundation
 struct ProvidersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "providers", abstract: "The providers of models and their keys.",
-        subcommands: [List.self, Add.self, Key.self, Enable.self, Disable.self, Remove.self], defaultSubcommand: List.self)
+        subcommands: [List.self, Add.self, Key.self, Set.self, Enable.self, Disable.self, Remove.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "All providers; keys are never shown.")
@@ -32,7 +32,7 @@ struct ProvidersCommand: AsyncParsableCommand {
             abstract: "Add a provider; its key is asked for, or read from standard input, and stored encrypted.")
         @OptionGroup var connection: Connection
         @Argument(help: "Name: the part of the path after /api/v2/ai-gateway/.") var name: String
-        @Option(help: "anthropic or openai (also for every server that speaks Chat Completions).") var type: String
+        @Option(help: "anthropic, openai (also for every server that speaks Chat Completions), azure or gemini.") var type: String
         @Option(help: "Address, e.g. https://api.example.com/v1. Default: the provider's public one.") var baseURL: String?
         @Flag(help: "Read the key from standard input instead of asking.") var keyStdin = false
         @Flag(help: "The provider needs no key.") var noKey = false
@@ -50,14 +50,60 @@ struct ProvidersCommand: AsyncParsableCommand {
     }
 
     struct Key: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Replace a provider's key.")
+        static let configuration = CommandConfiguration(
+            abstract: "Replace a provider's key, or all of its keys.",
+            discussion: "With several, a call takes the next one when a key is told to slow down or is refused.")
         @OptionGroup var connection: Connection
         @Argument(help: "Name of the provider.") var name: String
-        @Flag(help: "Read the key from standard input instead of asking.") var keyStdin = false
+        @Flag(help: "Read the key from standard input instead of asking; each line is a key, at most 5.") var keyStdin = false
 
         func run() async throws {
             try await ProvidersCommand.update(
-                connection, name, UpdateAIProviderRequest(apiKey: ProvidersCommand.readKey(of: name, fromInput: keyStdin)))
+                connection, name,
+                UpdateAIProviderRequest(
+                    apiKeys: keyStdin ? ProvidersCommand.readKeys() : [ProvidersCommand.readKey(of: name, fromInput: false)]))
+        }
+    }
+
+    struct Set: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Time-outs, pings, and what becomes of calls whose client leaves.",
+            discussion: "What is not named stays. With --model only for models that fit the pattern.")
+        @OptionGroup var connection: Connection
+        @Argument(help: "Name of the provider.") var name: String
+        @Option(help: "A pattern of model names, e.g. 'o3*'.") var model: String?
+        @Option(help: "Seconds until the answer's head, 1 to 3600.") var firstByte: Int?
+        @Option(help: "Seconds between two pieces of an answer, 1 to 3600.") var idle: Int?
+        @Option(help: "Seconds for the whole call, 1 to 86400.") var total: Int?
+        @Option(help: "Seconds of silence after which a stream's client gets a ping; 0: never.") var ping: Int?
+        @Option(help: "Seconds for which a stream is read on when its client has left; 0: aborted.") var drain: Int?
+
+        func run() async throws {
+            try await reporting {
+                let client = try connection.client()
+                let list: AIProviderList = try await client.get(APIPaths.providers)
+                guard let provider = list.providers.first(where: { $0.name == name }) else {
+                    throw Failure(.notFound, "There is no provider named '\(name)'.", hint: "slipway providers list")
+                }
+                var settings = provider.settings
+                if let model {
+                    var models = settings.models ?? [:]
+                    models[model] = changed(models[model] ?? AICallSettings())
+                    settings.models = models
+                } else {
+                    settings = changed(settings)
+                }
+                let updated: AIProvider = try await client.patch(
+                    "\(APIPaths.providers)/\(APIClient.escape(name))", UpdateAIProviderRequest(settings: settings))
+                try connection.show(updated) { print("\($0.name): changed") }
+            }
+        }
+
+        private func changed(_ settings: AICallSettings) -> AICallSettings {
+            AICallSettings(
+                firstByteSeconds: firstByte ?? settings.firstByteSeconds, idleSeconds: idle ?? settings.idleSeconds,
+                totalSeconds: total ?? settings.totalSeconds, pingSeconds: ping ?? settings.pingSeconds,
+                drainSeconds: drain ?? settings.drainSeconds, models: settings.models)
         }
     }
 
@@ -96,6 +142,13 @@ struct ProvidersCommand: AsyncParsableCommand {
                 "\(APIPaths.providers)/\(APIClient.escape(name))", try request())
             try connection.show(provider) { print("\($0.name): \($0.enabled ? "enabled" : "disabled")") }
         }
+    }
+
+    private static func readKeys() throws -> [String] {
+        var keys: [String] = []
+        while let line = readLine(strippingNewline: true) { if !line.isEmpty { keys.append(line) } }
+        guard !keys.isEmpty else { throw Failure(.usage, "No key was given: standard input is empty.") }
+        return keys
     }
 
     private static func readKey(of name: String, fromInput: Bool) throws -> String {

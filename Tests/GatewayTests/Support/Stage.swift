@@ -84,7 +84,8 @@ final class Stage: Sendable {
 
     /// Runs `body` with a gateway of a replica that is alive; several may run at once.
     func gateway<R: Sendable>(
-        pool: PostgresPool? = nil, url: String? = nil, timeouts: HTTPClientRequest.Timeouts = .init(), isAlive: Bool = true,
+        pool: PostgresPool? = nil, url: String? = nil, providers: [Provider] = [], timeouts: HTTPClientRequest.Timeouts = .init(),
+        isAlive: Bool = true,
         _ body: (Gateway) async throws -> R
     ) async throws -> R {
         let replica = ReplicaID()
@@ -98,7 +99,10 @@ final class Stage: Sendable {
         let gateway = Gateway(
             GatewayConfiguration(
                 pool: pool ?? self.pool, transport: transport, keys: keys, replica: replica, prices: try Self.book(),
-                fixedProviders: [provider("anthropic", .anthropic, url: url), provider("openai", .openai, url: url)],
+                fixedProviders: [
+                    provider("anthropic", .anthropic, url: url), provider("openai", .openai, url: url),
+                    provider("gemini", .gemini, url: url), provider("azure", .azure, url: (url ?? upstream) + "/openai/v1"),
+                ] + providers,
                 timeouts: timeouts,
                 checkpoints: .init(interval: .seconds(3600), entries: 1_000_000), logger: .quiet))
         try await gateway.start()

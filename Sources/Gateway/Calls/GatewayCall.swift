@@ -1,4 +1,5 @@
 import Core
+import ModelAPI
 import NIOCore
 
 /// One call of a model, whoever makes it.
@@ -30,13 +31,20 @@ package struct GatewayCall: Sendable {
         self.id = id
         self.principal = principal
         self.provider = provider
-        self.route = route
+        self.route = Self.withoutKey(route)
         self.method = method
         self.headers = headers
         self.body = body
         self.origin = origin
         self.requestID = requestID
         self.clientAddress = clientAddress
+    }
+
+    /// Google's clients may send their key, a Slipway token here, as `key=` in the query: it goes neither upstream nor on record.
+    private static func withoutKey(_ route: String) -> String {
+        guard let mark = route.firstIndex(of: "?"), route[mark...].contains("key=") else { return route }
+        let query = route[route.index(after: mark)...].split(separator: "&").filter { !$0.hasPrefix("key=") }
+        return query.isEmpty ? String(route[..<mark]) : "\(route[..<mark])?\(query.joined(separator: "&"))"
     }
 }
 
@@ -108,5 +116,5 @@ package struct RecordedAnswer: Sendable {
     package var body: ByteBuffer
     /// As it was booked.
     package var cost: NanoDollars
-    package var provider: String
+    package var api: ModelProtocol
 }

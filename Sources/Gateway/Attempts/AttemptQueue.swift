@@ -1,0 +1,63 @@
+import Core
+import ModelAPI
+
+/// One try: a target with one of its keys.
+struct Attempt: Sendable {
+    var target: Target
+    var key: Provider.Key
+}
+
+/// Which attempt comes next. Targets whose circuit is open are passed over, those all of whose keys rest come last.
+struct AttemptQueue {
+    /// More are never made for one call.
+    static let most = 6
+
+    private let health: TargetHealth
+    private var targets: ArraySlice<Target>
+    private var current: Target?
+    private var keys: ArraySlice<Provider.Key> = []
+    private(set) var made = 0
+    /// How long the circuit that opens next stays open, if one was met.
+    private(set) var shortestWait: Duration?
+
+    init(_ plan: RoutePlan, _ health: TargetHealth) {
+        self.health = health
+        var targets = plan.targets
+        if targets.count > 1 {
+            let now = ContinuousClock.now
+            let resting = targets.map { health.rests($0.provider, at: now) }
+            targets =
+                zip(targets, resting).filter { !$1 }.map(\.0) + zip(targets, resting).filter { $1 }.map(\.0)
+        }
+        self.targets = targets[...]
+    }
+
+    /// Whether something is left after the attempt under way.
+    var hasMore: Bool { made < Self.most && (!keys.isEmpty || !targets.isEmpty) }
+
+    mutating func first() -> Attempt? { next(after: .otherTarget) }
+
+    /// Nil: nothing is left, or the provider's calls have used up their retries.
+    mutating func next(after verdict: AttemptVerdict) -> Attempt? {
+        guard made < Self.most else { return nil }
+        if made > 0, let current, !health.mayRetry(current.provider) { return nil }
+        if case .otherKey = verdict, let current, let key = keys.popFirst() {
+            made += 1
+            return Attempt(target: current, key: key)
+        }
+        let now = ContinuousClock.now
+        while let target = targets.popFirst() {
+            if let wait = health.refuses(target, at: now) {
+                shortestWait = min(shortestWait ?? wait, wait)
+                continue
+            }
+            current = target
+            keys = health.keys(of: target.provider, at: now)[...]
+            guard let key = keys.popFirst() else { continue }
+            made += 1
+            if made == 1 { health.called(target.provider) }
+            return Attempt(target: target, key: key)
+        }
+        return nil
+    }
+}

@@ -1,0 +1,91 @@
+import Core
+import Foundation
+import HTTPTransport
+import ModelAPI
+import NIOCore
+
+/// Model lists and token counts.
+extension Gateway {
+    func passFree(_ call: GatewayCall, _ settings: Settings) async throws -> GatewayAnswer {
+        if call.provider == ModelRoute.path { return try await freeByRoute(call, settings) }
+        guard let provider = settings.provider(named: call.provider, organization: call.principal.organization),
+            let key = health.keys(of: provider, at: .now).first
+        else {
+            throw AppError(
+                .unavailable,
+                "The provider '\(call.provider)' has no key; an admin can add one: slipway providers key \(call.provider).")
+        }
+        return try await pass(call, provider, key, route: call.route, body: call.body)
+    }
+
+    private func pass(
+        _ call: GatewayCall, _ provider: Provider, _ key: Provider.Key, route: String, body: ByteBuffer
+    ) async throws -> GatewayAnswer {
+        let response = try await configuration.transport.send(
+            HTTPClientRequest(
+                method: call.method, url: provider.url(for: route),
+                headers: HeaderEdits.upstream(call.headers, key: key.secret, type: provider.type),
+                body: body.readableBytes > 0 ? body : nil, timeouts: configuration.timeouts,
+                allowPrivateAddresses: provider.allowsPrivateAddresses))
+        let answer = try await response.body.collect(upTo: 8 << 20)
+        return GatewayAnswer(
+            status: response.status,
+            headers: HeaderEdits.client(response.headers, interception: call.id).filter { $0.name != "x-slipway-interception-id" },
+            body: GatewayBody(answer))
+    }
+
+    /// Under `auto` the list is of routes and priced models; tokens are counted by the first target.
+    private func freeByRoute(_ call: GatewayCall, _ settings: Settings) async throws -> GatewayAnswer {
+        if call.method == "GET" { return modelList(call, settings) }
+        let api: ModelProtocol = call.route.contains("countTokens") ? .gemini : .messages
+        let summary = try RequestSummary.read(call.body, as: api, path: call.route)
+        let plan: RoutePlan
+        do { plan = try settings.plan(call, api, summary, seed: "") } catch let denied as RoutePlan.Denied { throw denied.error }
+        let target = plan.targets[0]
+        guard let key = health.keys(of: target.provider, at: .now).first else {
+            throw AppError(.unavailable, "The provider '\(target.provider.name)' has no key.")
+        }
+        var route = call.route
+        if api == .gemini { route = "v1beta/models/\(target.model):countTokens" }
+        return try await pass(
+            call, target.provider, key, route: route,
+            body: BodyEdit.apply([BodyEdit.model(target.model, summary)].compactMap { $0 }, to: call.body))
+    }
+
+    /// In the shape that Anthropic's and OpenAI's clients both read.
+    private func modelList(_ call: GatewayCall, _ settings: Settings) -> GatewayAnswer {
+        let organization = call.principal.organization
+        let providers = settings.providers(of: organization).filter(\.isEnabled)
+        var names = settings.routes(of: organization).map(\.name)
+        for (price, _) in settings.prices.all(organization: organization, at: Date()) {
+            for provider in providers where provider.type.priceTypes.contains(price.providerType) {
+                guard price.model.hasPrefix("demo-") == (provider.origin == .demo) else { continue }
+                names.append("\(provider.name)/\(price.model)")
+            }
+        }
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let list = ListedModels(data: names.map { ListedModels.Model(id: $0, displayName: $0) })
+        let bytes = (try? encoder.encode(list)) ?? Data()
+        return GatewayAnswer(
+            status: 200, headers: [(name: "content-type", value: "application/json")],
+            body: GatewayBody(ByteBuffer(bytes: bytes)))
+    }
+}
+
+private struct ListedModels: Encodable {
+    struct Model: Encodable {
+        var id: String
+        var type = "model"
+        var object = "model"
+        var displayName: String
+        var created = 0
+        var createdAt = "1970-01-01T00:00:00Z"
+        var ownedBy = "slipway"
+    }
+
+    var object = "list"
+    var data: [Model]
+    var hasMore = false
+}

@@ -1,0 +1,43 @@
+import ModelAPI
+
+/// Whose API a provider speaks; prices are by this type.
+package enum ProviderType: String, Sendable, Codable, CaseIterable {
+    case anthropic
+    /// OpenAI itself and the many servers that imitate it.
+    case openai
+    /// OpenAI's models in Azure's v1 API: the base URL is `https://<resource>.openai.azure.com/openai/v1`.
+    case azure
+    case gemini
+
+    /// What it speaks, the one that is preferred first.
+    package var protocols: [ModelProtocol] {
+        switch self {
+        case .anthropic: [.messages]
+        case .openai, .azure: [.chatCompletions, .responses]
+        case .gemini: [.gemini]
+        }
+    }
+
+    /// Where a model's price is looked for, in this order: a cloud sells the models of another at that one's prices.
+    var priceTypes: [ProviderType] { self == .azure ? [.azure, .openai] : [self] }
+
+    /// The header that carries the provider's key.
+    func authentication(_ key: String) -> (name: String, value: String) {
+        switch self {
+        case .anthropic: ("x-api-key", key)
+        case .openai: ("authorization", "Bearer \(key)")
+        case .azure: ("api-key", key)
+        case .gemini: ("x-goog-api-key", key)
+        }
+    }
+
+    /// Nil: every customer has one of its own.
+    var usualURL: String? {
+        switch self {
+        case .anthropic: "https://api.anthropic.com"
+        case .openai: "https://api.openai.com/v1"
+        case .azure: nil
+        case .gemini: "https://generativelanguage.googleapis.com"
+        }
+    }
+}

@@ -1,0 +1,199 @@
+import Core
+import HTTPTransport
+import ModelAPI
+import NIOCore
+
+extension Gateway {
+    /// Sends the call, to one target after the other until one answers. On return the record is owned by the body; when this throws it
+    /// has ended.
+    func relay(_ record: CallRecord, _ plan: RoutePlan) async throws(AppError) -> GatewayAnswer {
+        // The flush runs while the model thinks.
+        flush.post()
+        let upstream: Upstream
+        do {
+            upstream = try await send(record, plan)
+        } catch {
+            let failure = error as? AppError
+            record.end(failure.map { .upstreamFailed($0) } ?? .clientLeft)
+            // The error is an answer too.
+            try? await flush.wait(for: record.facts.grant.entry, of: calls)
+            throw failure ?? AppError(.unavailable, "The call was cancelled.")
+        }
+        try await release(record, upstream)
+        meters.answered(record.facts, upstream.target)
+        var headers = HeaderEdits.client(upstream.response.headers, interception: record.facts.call.id)
+        if plan.isRouted { headers.append((name: "x-slipway-target", value: upstream.target.name)) }
+        if upstream.attempts > 1 { headers.append((name: "x-slipway-attempts", value: "\(upstream.attempts)")) }
+        if let whole = upstream.whole {
+            record.state.withLockedValue { state in
+                state.recorder.append(whole)
+                try? state.reader.feed(whole)
+            }
+            record.end(.ended)
+            return GatewayAnswer(status: upstream.response.status, headers: headers, body: GatewayBody(whole))
+        }
+        let relay = Relay(record, upstream: upstream.response.body, first: upstream.first, filtersUsage: upstream.asksForUsage)
+        return GatewayAnswer(status: upstream.response.status, headers: headers, body: GatewayBody(relay))
+    }
+
+    /// Returns when the call's record is on disk.
+    private func release(_ record: CallRecord, _ upstream: Upstream) async throws(AppError) {
+        do {
+            try await flush.wait(for: record.facts.grant.entry, of: calls)
+            // What was put on record may be gone, if the database crashed in between.
+            if calls.losses != record.facts.grant.generation {
+                throw AppError(
+                    .unavailable, "The database lost the record of this call, so its answer is withheld. Try again.", retry: .now)
+            }
+        } catch {
+            upstream.response.body.cancel()
+            let failure = error as? AppError ?? AppError(.unavailable, "The call could not be put on record.", cause: error)
+            record.end(.withheld(failure))
+            throw failure
+        }
+    }
+
+    /// An answer that will be handed out.
+    struct Upstream {
+        var target: Target
+        var response: HTTPClientResponse
+        var isStream: Bool
+        /// The first bytes of a stream: whatever fails before them can still be told by the status.
+        var first: ByteBuffer?
+        /// All of what is no stream.
+        var whole: ByteBuffer?
+        var asksForUsage: Bool
+        var attempts: Int
+    }
+
+    // MARK: Attempts
+
+    /// - Throws: what the last attempt failed with, `CancellationError`.
+    private func send(_ record: CallRecord, _ plan: RoutePlan) async throws -> Upstream {
+        var queue = AttemptQueue(plan, health)
+        var log = AttemptLog()
+        guard var attempt = queue.first() else {
+            let wait = queue.shortestWait ?? .seconds(5)
+            throw AppError(
+                .unavailable,
+                "\(plan.targets.map(\.name).joined(separator: ", ")) failed too often just now; it is tried again in \(max(1, Int((wait / .seconds(1)).rounded(.up)))) s.",
+                source: .upstream, retry: .after(wait))
+        }
+        while true {
+            log.begin(attempt)
+            if queue.made > 1 {
+                record.begin(attempt.target, attempt: queue.made)
+                meters.retried(attempt.target)
+            }
+            do {
+                let upstream = try await self.send(record, attempt, queue)
+                let verdict = judge(upstream, attempt)
+                // Errors that are worth another attempt are the client's, word for word, when there is none.
+                guard verdict != .answer, queue.hasMore, let next = queue.next(after: verdict) else {
+                    log.end(status: upstream.response.status, error: nil)
+                    if log.lines.count > 1 { record.keep(log.lines) }
+                    return upstream
+                }
+                upstream.response.body.cancel()
+                log.end(status: upstream.response.status, error: "HTTP \(upstream.response.status)")
+                attempt = next
+            } catch let error as AppError where error.source == .upstream || error.code == .timeout {
+                health.failed(attempt.target, at: .now)
+                log.end(status: nil, error: error.message)
+                guard let next = queue.next(after: .otherTarget) else {
+                    if log.lines.count > 1 { record.keep(log.lines) }
+                    throw error
+                }
+                attempt = next
+            }
+        }
+    }
+
+    /// Remembers how the target fared.
+    private func judge(_ upstream: Upstream, _ attempt: Attempt) -> AttemptVerdict {
+        let status = upstream.response.status
+        if AttemptVerdict.isFailure(status: status) {
+            health.failed(attempt.target, at: .now)
+        } else {
+            health.succeeded(attempt.target)
+        }
+        if status < 300 { return .answer }
+        let verdict = AttemptVerdict(
+            status: status, retryAfter: AttemptVerdict.retryAfter { upstream.response.header($0) })
+        if case .otherKey(let time) = verdict { health.rest(attempt.key, of: attempt.target.provider, for: time, at: .now) }
+        return verdict
+    }
+
+    private func send(_ record: CallRecord, _ attempt: Attempt, _ queue: AttemptQueue) async throws -> Upstream {
+        let facts = record.facts
+        let target = attempt.target
+        var edits: [BodyEdit] = []
+        if target.api == .chatCompletions, let edit = BodyEdit.includeUsage(facts.summary, in: facts.call.body) { edits.append(edit) }
+        let asksForUsage = !edits.isEmpty
+        if let edit = BodyEdit.model(target.model, facts.summary) { edits.append(edit) }
+        let response = try await configuration.transport.send(
+            request(facts.call, attempt, route: target.route(of: facts.call, facts.summary), body: BodyEdit.apply(edits, to: facts.call.body)))
+        record.head(status: response.status, contentType: response.header("content-type") ?? "")
+        var upstream = Upstream(
+            target: target, response: response, isStream: record.state.withLockedValue { $0.reader.isStreamed },
+            asksForUsage: asksForUsage, attempts: queue.made)
+        if upstream.isStream {
+            var iterator = response.body.makeAsyncIterator()
+            upstream.first = try await iterator.next()
+            if queue.hasMore, let first = upstream.first, let error = Self.firstError(first, target.api) {
+                response.body.cancel()
+                throw AppError(.upstream, "\(error.type): \(error.message)")
+            }
+        } else {
+            upstream.whole = try await response.body.collect(upTo: AnswerReader.defaultContentLimit)
+        }
+        return upstream
+    }
+
+    /// A stream whose very first event is an error (`overloaded_error`): nothing of it was handed out yet.
+    private static func firstError(_ bytes: ByteBuffer, _ api: ModelProtocol) -> UpstreamError? {
+        var reader = AnswerReader(api, streamed: true)
+        try? reader.feed(bytes)
+        return reader.generatedBytes == 0 ? reader.error : nil
+    }
+
+    func request(_ call: GatewayCall, _ attempt: Attempt, route: String, body: ByteBuffer?) -> HTTPClientRequest {
+        let provider = attempt.target.provider
+        return HTTPClientRequest(
+            method: call.method, url: provider.url(for: route),
+            headers: HeaderEdits.upstream(call.headers, key: attempt.key.secret, type: provider.type), body: body,
+            timeouts: provider.settings.of(attempt.target.model).timeouts(configuration.timeouts), allowPrivateAddresses: provider.allowsPrivateAddresses)
+    }
+}
+
+extension Target {
+    /// The path upstream: the client's own, but for Gemini's, which names the model.
+    func route(of call: GatewayCall, _ summary: RequestSummary) -> String {
+        guard api == .gemini, model != summary.model else { return call.route }
+        let query = call.route.drop { $0 != "?" }
+        return "\(api.route(model: model, stream: summary.stream).prefix { $0 != "?" })\(query)"
+    }
+}
+
+/// What the attempts of one call came to.
+private struct AttemptLog {
+    private let began = ContinuousClock.now
+    private(set) var lines: [AttemptLine] = []
+
+    private var milliseconds: Int64 { Int64(began.duration(to: .now) / .milliseconds(1)) }
+
+    mutating func begin(_ attempt: Attempt) {
+        // The first is written down when a second one follows, or never: most calls have one.
+        lines.append(
+            AttemptLine(
+                attempt: lines.count + 1, provider: attempt.target.provider.name, model: attempt.target.model.storable,
+                credentialHint: attempt.key.hint, beganMilliseconds: milliseconds, endedMilliseconds: 0))
+    }
+
+    mutating func end(status: Int?, error: String?) {
+        let index = lines.count - 1
+        lines[index].httpStatus = status
+        lines[index].error = error?.storable(upTo: 500)
+        lines[index].endedMilliseconds = milliseconds
+    }
+}

@@ -1,0 +1,128 @@
+import Core
+import Foundation
+import ModelAPI
+
+/// One place that a call can be sent to.
+struct Target: Sendable {
+    var provider: Provider
+    var model: String
+    /// What is spoken to it.
+    var api: ModelProtocol
+    var price: ModelPrice
+
+    /// `anthropic/claude-haiku-4-5`, for logs and records.
+    var name: String { "\(provider.name)/\(model)" }
+}
+
+/// Where a call may go, in the order in which it is tried.
+struct RoutePlan: Sendable {
+    /// Never empty.
+    var targets: [Target]
+    /// The rule that let the call pass to the first of them.
+    var policy: String
+    /// The call came in under `auto`: its answer says where it went.
+    var isRouted: Bool
+
+    /// Why a call may go nowhere; its record names the first.
+    struct Denied: Error {
+        var error: AppError
+        var policy: String
+        var provider: Provider?
+    }
+}
+
+extension Settings {
+    /// - Throws: `RoutePlan.Denied`; `AppError` for a provider or route that is not there.
+    func plan(_ call: GatewayCall, _ api: ModelProtocol, _ summary: RequestSummary, seed: @autoclosure () -> String) throws -> RoutePlan {
+        let organization = call.principal.organization
+        var denied: RoutePlan.Denied?
+        var targets: [Target] = []
+        var policy = ""
+        let isRouted = call.provider == ModelRoute.path
+        for choice in try choices(call, summary, seed) {
+            guard let provider = provider(named: choice.provider, organization: organization), provider.isEnabled else { continue }
+            do {
+                let (target, rule) = try target(provider, choice.model, api, call.principal)
+                if targets.isEmpty { policy = rule }
+                targets.append(target)
+            } catch let error as RoutePlan.Denied {
+                denied = denied ?? error
+            }
+        }
+        if !targets.isEmpty { return RoutePlan(targets: targets, policy: policy, isRouted: isRouted) }
+        throw denied
+            ?? RoutePlan.Denied(
+                error: AppError(
+                    .unavailable, "No provider of the route '\(summary.model.prefix(128))' is enabled; an admin can change it: slipway routes list."
+                ), policy: "", provider: nil)
+    }
+
+    private func choices(_ call: GatewayCall, _ summary: RequestSummary, _ seed: () -> String) throws -> [ModelRoute.Choice] {
+        let organization = call.principal.organization
+        guard call.provider == ModelRoute.path else {
+            guard let provider = provider(named: call.provider, organization: organization), provider.isEnabled else {
+                throw unknownProvider(call)
+            }
+            return [.init(provider: provider.name, model: summary.model)]
+        }
+        if let route = route(named: summary.model, organization: organization) { return route.order(seed: seed()) }
+        let parts = summary.model.split(separator: "/", maxSplits: 1)
+        if parts.count == 2, provider(named: String(parts[0]), organization: organization) != nil {
+            return [.init(provider: String(parts[0]), model: String(parts[1]))]
+        }
+        let priced = providers(of: organization).filter { $0.isEnabled && price(of: summary.model, $0) != nil }
+        if let first = priced.first { return [.init(provider: first.name, model: summary.model)] }
+        throw AppError(
+            .notFound,
+            "There is no route '\(summary.model.prefix(128))', and no enabled provider has a price for a model of that name. See slipway routes list and slipway models list.",
+            field: "model")
+    }
+
+    private func target(
+        _ provider: Provider, _ model: String, _ api: ModelProtocol, _ principal: Principal
+    ) throws -> (Target, String) {
+        let rule: String
+        switch ModelPolicy.decide(policies(of: principal.organization), principal, provider: provider.name, model: model) {
+        case .allow(let name): rule = name
+        case .deny(let name, let reason):
+            throw RoutePlan.Denied(
+                error: AppError(.policyDenied, reason + " Ask an admin for a model policy."), policy: name, provider: provider)
+        }
+        guard provider.type.protocols.contains(api) else {
+            throw RoutePlan.Denied(
+                error: AppError(
+                    .notFound,
+                    "The provider '\(provider.name)' is of type \(provider.type.rawValue) and does not serve \(api.rawValue)."),
+                policy: rule, provider: provider)
+        }
+        guard !provider.usableKeys.isEmpty else {
+            throw RoutePlan.Denied(
+                error: AppError(
+                    .unavailable,
+                    "The provider '\(provider.name)' has no key; an admin can add one: slipway providers key \(provider.name)."),
+                policy: rule, provider: provider)
+        }
+        guard let price = price(of: model, provider) else {
+            throw RoutePlan.Denied(
+                error: AppError(
+                    .policyDenied,
+                    "The model '\(model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
+                ), policy: rule, provider: provider)
+        }
+        return (Target(provider: provider, model: model, api: api, price: price), rule)
+    }
+
+    func price(of model: String, _ provider: Provider) -> ModelPrice? {
+        let now = Date()
+        for type in provider.type.priceTypes {
+            if let price = prices.price(of: model, type: type, organization: provider.organization, at: now) { return price }
+        }
+        return nil
+    }
+
+    func unknownProvider(_ call: GatewayCall) -> AppError {
+        let names = providers(of: call.principal.organization).filter(\.isEnabled).map(\.name)
+        let known = names.isEmpty ? "none is set up yet: slipway providers add" : "there are: \(names.joined(separator: ", "))"
+        return AppError(.notFound, "There is no provider named '\(call.provider.prefix(64))' (\(known)).", field: "provider")
+    }
+}
