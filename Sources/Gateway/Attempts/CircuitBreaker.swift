@@ -37,7 +37,9 @@ struct CircuitBreaker: Sendable, Equatable {
     mutating func failed(at now: ContinuousClock.Instant) {
         switch state {
         case .closed(let failures):
-            state = failures + 1 < Self.tolerated ? .closed(failures: failures + 1) : .open(until: now + Self.shortest, length: Self.shortest)
+            state =
+                failures + 1 < Self.tolerated
+                ? .closed(failures: failures + 1) : .open(until: now + Self.shortest, length: Self.shortest)
         // A call from before it opened.
         case .open: break
         case .trial(_, let length):

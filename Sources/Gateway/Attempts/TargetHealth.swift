@@ -40,7 +40,8 @@ final class TargetHealth: Sendable {
     /// Whether every key of it rests.
     func rests(_ provider: Provider, at now: ContinuousClock.Instant) -> Bool {
         state.withLockedValue { state in
-            !state.rests.isEmpty && !provider.keys.isEmpty && provider.keys.allSatisfy { (state.rests[name($0, provider)] ?? now) > now }
+            !state.rests.isEmpty && !provider.keys.isEmpty
+                && provider.keys.allSatisfy { (state.rests[name($0, provider)] ?? now) > now }
         }
     }
 

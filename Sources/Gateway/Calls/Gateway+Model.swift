@@ -16,7 +16,8 @@ extension Gateway {
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
         if api == .gemini, summary.stream, !call.route.contains("alt=sse") {
             throw AppError(
-                .badRequest, "streamGenerateContent is served with ?alt=sse only: other streams cannot be read along.", field: "alt")
+                .badRequest, "streamGenerateContent is served with ?alt=sse only: other streams cannot be read along.", field: "alt"
+            )
         }
         var interception = identify(call, api, summary)
         let plan: RoutePlan

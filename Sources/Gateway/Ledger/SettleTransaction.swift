@@ -61,11 +61,12 @@ struct SettleTransaction {
             + AttemptRows.entries(attempts, at: now)
         let draft = try chain.draft(entries, at: now)
         let budgets = Array(Set(open.flatMap(\.budgets))).sorted()
-        try await connection.commit(after: (attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]) + [
-            Self.insert(open), Self.end(open), draft.insert,
-            "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE",
-            Self.book(open),
-        ])
+        try await connection.commit(
+            after: (attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]) + [
+                Self.insert(open), Self.end(open), draft.insert,
+                "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE",
+                Self.book(open),
+            ])
         return (result, draft)
     }
 

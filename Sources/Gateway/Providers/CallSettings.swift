@@ -38,7 +38,9 @@ package struct CallSettings: Sendable, Equatable, Codable {
         var merged = self
         merged.models = nil
         let fitting = models.filter { ModelPolicy.matches($0.key, model) }
-        guard let best = fitting.max(by: { ($0.key.utf8.count, $0.key) < ($1.key.utf8.count, $1.key) })?.value else { return merged }
+        guard let best = fitting.max(by: { ($0.key.utf8.count, $0.key) < ($1.key.utf8.count, $1.key) })?.value else {
+            return merged
+        }
         merged.firstByteSeconds = best.firstByteSeconds ?? firstByteSeconds
         merged.idleSeconds = best.idleSeconds ?? idleSeconds
         merged.totalSeconds = best.totalSeconds ?? totalSeconds
@@ -81,7 +83,8 @@ package struct CallSettings: Sendable, Equatable, Codable {
         for (pattern, settings) in models ?? [:] {
             guard settings.models == nil, (1...256).contains(pattern.utf8.count) else {
                 throw AppError(
-                    .badRequest, "\(place).models has the pattern '\(pattern.prefix(64))'; patterns have 1 to 256 bytes and no models of their own.",
+                    .badRequest,
+                    "\(place).models has the pattern '\(pattern.prefix(64))'; patterns have 1 to 256 bytes and no models of their own.",
                     field: "\(place).models")
             }
             try settings.check("\(place).models.\(pattern)")

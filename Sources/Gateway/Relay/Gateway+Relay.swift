@@ -128,11 +128,15 @@ extension Gateway {
         let facts = record.facts
         let target = attempt.target
         var edits: [BodyEdit] = []
-        if target.api == .chatCompletions, let edit = BodyEdit.includeUsage(facts.summary, in: facts.call.body) { edits.append(edit) }
+        if target.api == .chatCompletions, let edit = BodyEdit.includeUsage(facts.summary, in: facts.call.body) {
+            edits.append(edit)
+        }
         let asksForUsage = !edits.isEmpty
         if let edit = BodyEdit.model(target.model, facts.summary) { edits.append(edit) }
         let response = try await configuration.transport.send(
-            request(facts.call, attempt, route: target.route(of: facts.call, facts.summary), body: BodyEdit.apply(edits, to: facts.call.body)))
+            request(
+                facts.call, attempt, route: target.route(of: facts.call, facts.summary),
+                body: BodyEdit.apply(edits, to: facts.call.body)))
         record.head(status: response.status, contentType: response.header("content-type") ?? "")
         var upstream = Upstream(
             target: target, response: response, isStream: record.state.withLockedValue { $0.reader.isStreamed },
@@ -162,7 +166,8 @@ extension Gateway {
         return HTTPClientRequest(
             method: call.method, url: provider.url(for: route),
             headers: HeaderEdits.upstream(call.headers, key: attempt.key.secret, type: provider.type), body: body,
-            timeouts: provider.settings.of(attempt.target.model).timeouts(configuration.timeouts), allowPrivateAddresses: provider.allowsPrivateAddresses)
+            timeouts: provider.settings.of(attempt.target.model).timeouts(configuration.timeouts),
+            allowPrivateAddresses: provider.allowsPrivateAddresses)
     }
 }
 

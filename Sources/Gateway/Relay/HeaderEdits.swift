@@ -11,8 +11,10 @@ enum HeaderEdits {
 
     /// Credentials of Slipway itself, and what browsers and proxies add.
     private static let ours: Set<String> = [
-        "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "coder-session-token", "slipway-session-token", "accept-encoding",
-        "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-slipway-task-id", "x-slipway-class", "idempotency-key",
+        "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "coder-session-token", "slipway-session-token",
+        "accept-encoding",
+        "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-slipway-task-id",
+        "x-slipway-class", "idempotency-key",
     ]
 
     static func upstream(_ headers: [(name: String, value: String)], key: Secret<String>, type: ProviderType) -> [(

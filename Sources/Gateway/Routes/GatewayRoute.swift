@@ -75,5 +75,7 @@ extension ModelProtocol {
 
 extension Gateway {
     /// In whose words those are refused who are not let in.
-    package static func errorProtocol(ofPath path: String) -> ModelProtocol { GatewayRoute.errorProtocol(route: path, provider: nil) }
+    package static func errorProtocol(ofPath path: String) -> ModelProtocol {
+        GatewayRoute.errorProtocol(route: path, provider: nil)
+    }
 }

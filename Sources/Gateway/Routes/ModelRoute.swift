@@ -62,7 +62,8 @@ extension ModelRoute {
         guard (1...10).contains(texts.count) else {
             throw AppError(.badRequest, "A route needs 1 to 10 targets in a row; it has \(texts.count).", field: "targets")
         }
-        let tiers = try texts.map { text in try text.split(separator: ",", omittingEmptySubsequences: false).map { try choice($0) } }
+        let tiers = try texts.map { text in try text.split(separator: ",", omittingEmptySubsequences: false).map { try choice($0) }
+        }
         let all = tiers.flatMap { $0 }
         guard all.count <= 20 else {
             throw AppError(.badRequest, "A route can have 20 targets; it has \(all.count).", field: "targets")
@@ -79,7 +80,8 @@ extension ModelRoute {
         if let star = text.lastIndex(of: "*") {
             guard let number = Int(text[text.index(after: star)...]), (1...1000).contains(number) else {
                 throw AppError(
-                    .badRequest, "The weight of '\(text.prefix(200))' must be a whole number from 1 to 1000, e.g. openai/gpt-5-mini*3.",
+                    .badRequest,
+                    "The weight of '\(text.prefix(200))' must be a whole number from 1 to 1000, e.g. openai/gpt-5-mini*3.",
                     field: "targets")
             }
             weight = number

@@ -14,14 +14,16 @@ package struct ModelRouteService: Sendable {
     package func put(_ principal: Principal, name: String, targets: [String]) async throws -> ModelRoute {
         guard (1...128).contains(name.utf8.count), name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x2F }) else {
             throw AppError(
-                .badRequest, "The name '\(name.prefix(128))' must be 1 to 128 printable ASCII characters without '/'.", field: "name")
+                .badRequest, "The name '\(name.prefix(128))' must be 1 to 128 printable ASCII characters without '/'.",
+                field: "name")
         }
         let route = ModelRoute(name: name, organization: principal.organization, tiers: try ModelRoute.tiers(targets))
         let current = try settings.current()
         for choice in route.tiers.flatMap({ $0 }) {
             guard current.provider(named: choice.provider, organization: principal.organization) != nil else {
                 throw AppError(
-                    .notFound, "There is no provider named '\(choice.provider)'; 'slipway providers list' shows them.", field: "targets")
+                    .notFound, "There is no provider named '\(choice.provider)'; 'slipway providers list' shows them.",
+                    field: "targets")
             }
         }
         let fact = try AuditFacts.Fact(principal, kind: "route.put", subject: name, ["targets": route.texts.joined(separator: " ")])

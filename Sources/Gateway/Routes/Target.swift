@@ -33,7 +33,9 @@ struct RoutePlan: Sendable {
 
 extension Settings {
     /// - Throws: `RoutePlan.Denied`; `AppError` for a provider or route that is not there.
-    func plan(_ call: GatewayCall, _ api: ModelProtocol, _ summary: RequestSummary, seed: @autoclosure () -> String) throws -> RoutePlan {
+    func plan(_ call: GatewayCall, _ api: ModelProtocol, _ summary: RequestSummary, seed: @autoclosure () -> String) throws
+        -> RoutePlan
+    {
         let organization = call.principal.organization
         var denied: RoutePlan.Denied?
         var targets: [Target] = []
@@ -53,7 +55,8 @@ extension Settings {
         throw denied
             ?? RoutePlan.Denied(
                 error: AppError(
-                    .unavailable, "No provider of the route '\(summary.model.prefix(128))' is enabled; an admin can change it: slipway routes list."
+                    .unavailable,
+                    "No provider of the route '\(summary.model.prefix(128))' is enabled; an admin can change it: slipway routes list."
                 ), policy: "", provider: nil)
     }
 

@@ -5,7 +5,8 @@ import Foundation
 struct ProvidersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "providers", abstract: "The providers of models and their keys.",
-        subcommands: [List.self, Add.self, Key.self, Set.self, Enable.self, Disable.self, Remove.self], defaultSubcommand: List.self)
+        subcommands: [List.self, Add.self, Key.self, Set.self, Enable.self, Disable.self, Remove.self], defaultSubcommand: List.self
+    )
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "All providers; keys are never shown.")

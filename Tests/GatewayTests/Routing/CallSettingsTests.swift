@@ -35,7 +35,8 @@ import Testing
         _ type: ProviderType
     ) async throws {
         let events =
-            type == .anthropic ? Upstream.messageStream() : Upstream.chatStream(usage: true)
+            type == .anthropic
+            ? Upstream.messageStream().filter { !$0.hasPrefix(":") } : Upstream.chatStream(usage: true)
         let ping = type == .anthropic ? "event: ping\ndata: {\"type\": \"ping\"}\n\n" : ": keep-alive\n\n"
         let goesOn = NIOLockedValueBox(false)
         try await Stage.with({ connection in

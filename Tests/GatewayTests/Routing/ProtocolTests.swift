@@ -30,7 +30,8 @@ import Testing
     static let streamedResponses = responses.replacingOccurrences(of: #""max_output"#, with: #""stream": true, "max_output"#)
     static let response =
         #"{"id":"resp_1","object":"response","status":"completed","model":"test-model","output":[{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello.","annotations":[]}]}],"usage":{"input_tokens":30,"input_tokens_details":{"cached_tokens":20},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":35}}"#
-    static let gemini = #"{\#(odd)"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"maxOutputTokens":1000}}"#
+    static let gemini =
+        #"{\#(odd)"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"maxOutputTokens":1000}}"#
     static let generated =
         #"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hello."}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":30,"cachedContentTokenCount":20,"candidatesTokenCount":4,"thoughtsTokenCount":1,"totalTokenCount":35},"modelVersion":"test-model","responseId":"r"}"#
 
@@ -56,7 +57,8 @@ import Testing
 
     static let cases: [Case] = [
         Case(
-            testDescription: "Responses, plain", provider: "openai", route: "v1/responses", path: "/v1/responses", request: responses,
+            testDescription: "Responses, plain", provider: "openai", route: "v1/responses", path: "/v1/responses",
+            request: responses,
             type: "application/json", answer: [response], authentication: "authorization: bearer ", usage: [10, 20, 5]),
         Case(
             testDescription: "Responses, streamed", provider: "openai", route: "v1/responses", path: "/v1/responses",
@@ -66,11 +68,13 @@ import Testing
             testDescription: "Azure", provider: "azure", route: "v1/responses", path: "/openai/v1/responses", request: responses,
             type: "application/json", answer: [response], authentication: "api-key: ", usage: [10, 20, 5]),
         Case(
-            testDescription: "Gemini, plain", provider: "gemini", route: "v1beta/models/test-model:generateContent?key=slipway-token",
+            testDescription: "Gemini, plain", provider: "gemini",
+            route: "v1beta/models/test-model:generateContent?key=slipway-token",
             path: "/v1beta/models/test-model:generateContent", request: gemini, type: "application/json", answer: [generated],
             authentication: "x-goog-api-key: ", usage: [10, 20, 5]),
         Case(
-            testDescription: "Gemini, streamed", provider: "gemini", route: "v1beta/models/test-model:streamGenerateContent?alt=sse&key=t",
+            testDescription: "Gemini, streamed", provider: "gemini",
+            route: "v1beta/models/test-model:streamGenerateContent?alt=sse&key=t",
             path: "/v1beta/models/test-model:streamGenerateContent?alt=sse", request: gemini, type: "text/event-stream",
             answer: [
                 "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"Hel\"}],\"role\": \"model\"},\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": 30,\"cachedContentTokenCount\":20,\"totalTokenCount\": 30},\"modelVersion\": \"test-model\"}\r\n\r\n",

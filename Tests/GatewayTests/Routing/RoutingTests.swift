@@ -38,7 +38,8 @@ import Testing
 
         static func proper(_ seen: Seen) -> String {
             if seen.body.contains("\"stream\": true") {
-                return Upstream.head("text/event-stream") + Upstream.messageStream().map(Upstream.chunk).joined() + Upstream.lastChunk
+                return Upstream.head("text/event-stream") + Upstream.messageStream().map(Upstream.chunk).joined()
+                    + Upstream.lastChunk
             }
             let answer = Upstream.message()
             return Upstream.head(length: answer.utf8.count) + answer
@@ -100,14 +101,17 @@ import Testing
     @Test func `when all fail, the client reads the last provider's own words`() async throws {
         let upstreams = Upstreams { seen in
             seen.path.hasPrefix("/first")
-                ? Upstreams.error("500 Oops", "api_error") : Upstreams.error("529 Overloaded", extra: "retry-after: 9\r\nx-should-retry: true\r\n")
+                ? Upstreams.error("500 Oops", "api_error")
+                : Upstreams.error("529 Overloaded", extra: "retry-after: 9\r\nx-should-retry: true\r\n")
         }
         try await Stage.with(upstreams.script) { stage in
             try await stage.gateway(providers: [provider(stage, "first"), provider(stage, "second")]) { gateway in
                 _ = try await gateway.routes.put(stage.user, name: "fast", targets: ["first/test-model", "second/test-model"])
                 let answer = await gateway.call(stage.call(Stage.messages(model: "fast"), provider: "auto"))
                 #expect(answer.status == 529 && answer.header("retry-after") == "9" && answer.header("x-should-retry") == "true")
-                #expect(await answer.text() == #"{"type":"error","error":{"type":"overloaded_error","message":"of the provider itself"}}"#)
+                #expect(
+                    await answer.text()
+                        == #"{"type":"error","error":{"type":"overloaded_error","message":"of the provider itself"}}"#)
                 try await settled(stage, 1)
                 #expect(try await stage.ledger()[0].cost == .zero)
                 try await stage.expectSound(gateway)
