@@ -44,7 +44,13 @@ package enum AgentProgram {
             ledger: ledger, journal: journal, outputs: try OutputStore(directory: configuration.state + "/out", fresh: isNewBoot),
             zone: zone, loop: group.any(), home: configuration.home, boot: configuration.sandbox, log: log)
         zone.begin()
-        guard try await zone.hello() == 1 else { throw ZoneError.unreadableReply }
+        let version = try await zone.hello()
+        guard version == 1 else {
+            throw AgentConfiguration.Refusal(
+                text:
+                    "the zone speaks version \(version) of its wire, this agent 1: they are of different builds. Run: make tools agent"
+            )
+        }
         processes.adopt(try await zone.list())
         relay.begin(processes, log)
 

@@ -287,7 +287,8 @@ int main(int count, char **arguments) {
         base_finish_removals();
         _exit(0);
     }
-    static const uint8_t ready[16] = {0};             // a reply to nothing: the options are in order
+    uint8_t ready[16] = {0};                          // a reply to nothing: the options are in order
+    put32(ready + 8, LAUNCHER_VERSION);
     if (send(VERB_FD, ready, sizeof ready, MSG_NOSIGNAL) < 0) fail("descriptor 3");
 
     for (;;) {

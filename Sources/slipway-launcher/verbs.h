@@ -11,9 +11,13 @@
 //   USAGE   16 u64 memory bytes · 24 u64 bytes on disk · 32 u64 files · 40 u32 processes · 44 u32 0
 //   LOG     16 the end of the sandbox's log, to the end of the record
 //   an error: 16 a sentence, to the end of the record
+// Ready:    the first word, a reply to nothing: 0 u32 0 · 4 u32 0 · 8 u32 LAUNCHER_VERSION · 12 u32 0. The server refuses another version.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+
+// Of all the above; another number with every change that the other side must know of (Swift: LauncherVersion).
+enum { LAUNCHER_VERSION = 1 };
 
 enum { VERB_FD = 3, VERB_MOST = 2048, TOKEN_MOST = 512, LOG_MOST = 32768, NUMBER_MOST = 65535, PROBE_NUMBER = 0 };
 

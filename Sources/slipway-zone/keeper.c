@@ -81,7 +81,12 @@ static void greet_zone(int socket) {
     if (send(socket, hello, sizeof hello, MSG_NOSIGNAL) < 0) give_up("the zone did not start");
     if (poll(&wait, 1, PATIENCE) != 1) { errno = ETIMEDOUT; give_up("the zone did not answer"); }
     if (recv(socket, answer, sizeof answer, 0) < WIRE_HEADER + 16) { errno = ECONNRESET; give_up("the zone ended at once"); }
-    if (get32(answer) != K_HELLO + K_REPLY || get32(answer + WIRE_HEADER) != WIRE_VERSION) { errno = EPROTO; give_up("the zone's version"); }
+    unsigned version = get32(answer) == K_HELLO + K_REPLY ? get32(answer + WIRE_HEADER) : 0;
+    if (version == WIRE_VERSION) return;
+    char why[160];
+    snprintf(why, sizeof why, "the file zone speaks version %u of the zone's wire, keeper version %u: they are of different builds", version, WIRE_VERSION);
+    errno = EPROTO;
+    give_up(why);
 }
 
 static pid_t start_agent(int socket, unsigned times) {

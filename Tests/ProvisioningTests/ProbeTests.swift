@@ -32,6 +32,37 @@ struct ProbeTests {
         }
     }
 
+    /// Says a version and waits, as another build's would; the oldest knew no versions.
+    private static func stating(_ version: Int) -> String {
+        """
+        import socket, struct
+        server = socket.socket(fileno=3)
+        server.send(struct.pack("<4I", 0, 0, \(version), 0))
+        server.recv(1)
+        """
+    }
+
+    @Test(arguments: [
+        (stating(0), "speaks version 0 of the launcher's messages, this server version 1"),
+        (stating(2), "speaks version 2 of the launcher's messages, this server version 1"),
+        ("raise SystemExit(2)", "does not know an option that this server gives it"),
+    ])
+    func `a launcher of another build is refused by name`(script: String, reason: String) async throws {
+        var configuration = try TestHost.configuration(Mode.possible[0])
+        let libexec = configuration.base + "-libexec"
+        defer { for path in [configuration.base, libexec] { try? FileManager.default.removeItem(atPath: path) } }
+        try FileManager.default.createDirectory(atPath: libexec, withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(
+            atPath: libexec + "/sandbox", withDestinationPath: configuration.libexec + "/sandbox")
+        let launcher = libexec + "/slipway-launcher"
+        try "#!/usr/bin/python3\n\(script)\n".write(toFile: launcher, atomically: false, encoding: .utf8)
+        chmod(launcher, 0o755)
+        configuration.libexec = libexec
+        let words = "\(launcher) \(reason): they are of different builds. Run: make tools agent"
+        await expectError(.unavailable, words) { _ = try await LocalSandbox.open(configuration, logger: TestHost.logger) }
+        await expectError(.unavailable, words) { _ = try PrivilegedLauncher.start(configuration) }
+    }
+
     @Test(.enabled(if: geteuid() == 0, "only root can be refused for what others may write"))
     func `a base that others may write is refused`() async throws {
         let configuration = try TestHost.configuration(.root)

@@ -11,6 +11,8 @@ final class Launcher: Sendable {
         var next: UInt32 = 1
         var waiting: [UInt32: CheckedContinuation<LauncherReply, any Error>] = [:]
         var isOpen = true
+        /// How the process ended, once it has.
+        var status: Int32?
     }
 
     private let socket: Int32
@@ -22,14 +24,16 @@ final class Launcher: Sendable {
     private let onEnd: @Sendable () -> Void
 
     /// Returns when the launcher has checked its options.
+    /// - Throws: `unavailable` when it refuses them, or is of another build.
     static func start(
         _ configuration: SandboxConfiguration, logger: Logger, onEnd: @escaping @Sendable () -> Void = {}
     ) async throws -> Launcher {
         let (pid, socket) = try ChildProcess.start(
             configuration.launcherPath, arguments: configuration.launcherArguments, environment: [:], kind: SOCK_SEQPACKET)
         let launcher = Launcher(pid: pid, socket: socket, logger: logger, onEnd: onEnd)
+        let ready: LauncherReply
         do {
-            _ = try await launcher.reply(to: 0) {
+            ready = try await launcher.reply(to: 0) {
                 // The first word is the launcher's own, a reply to nothing.
                 let (state, pid) = (launcher.state, launcher.pid)
                 let (logger, onEnd) = (launcher.logger, launcher.onEnd)
@@ -37,11 +41,9 @@ final class Launcher: Sendable {
                 return true
             }
         } catch {
-            throw AppError(
-                .unavailable,
-                "The sandbox launcher \(configuration.launcherPath) refused to start; its reason is in the server's log.",
-                cause: error)
+            throw LauncherVersion.refusal(launcher.state.withLockedValue { $0.status }, of: configuration.launcherPath)
         }
+        try LauncherVersion.check(ready.version, of: configuration.launcherPath)
         return launcher
     }
 
@@ -115,6 +117,7 @@ final class Launcher: Sendable {
             return (!state.isOpen, state.waiting)
         }
         let status = pid.map(ChildProcess.reap) ?? 0
+        state.withLockedValue { $0.status = status }
         for continuation in waiting.values { continuation.resume(throwing: gone) }
         if !expected {
             logger.error("the sandbox launcher ended", metadata: ["status": "\(status)"])

@@ -77,6 +77,37 @@ enum LauncherRequest {
     }
 }
 
+/// The version of these messages, the same number as in `slipway-launcher/verbs.h`.
+enum LauncherVersion {
+    static let spoken: UInt32 = 1
+    /// How a launcher ends that is given an option which it does not know: with 2, as `waitpid` tells it.
+    private static let unknownOption: Int32 = 2 << 8
+
+    /// Why it ended before it was ready.
+    ///
+    /// - Parameter status: how; nil when that is not known.
+    static func refusal(_ status: Int32?, of path: String) -> AppError {
+        if status == unknownOption {
+            return AppError(
+                .unavailable,
+                "\(path) does not know an option that this server gives it: they are of different builds. Run: make tools agent",
+                field: "libexec")
+        }
+        return AppError(
+            .unavailable, "The sandbox launcher \(path) refused to start; its reason is in the server's log.")
+    }
+
+    /// - Throws: `unavailable`, naming the file, its version and what to run.
+    static func check(_ theirs: UInt32, of path: String) throws {
+        guard theirs != spoken else { return }
+        throw AppError(
+            .unavailable,
+            "\(path) speaks version \(theirs) of the launcher's messages, this server version \(spoken): they are of different builds. "
+                + "Run: make tools agent",
+            field: "libexec")
+    }
+}
+
 /// A reply of the launcher.
 struct LauncherReply {
     /// An error number and a sentence.
@@ -90,6 +121,8 @@ struct LauncherReply {
     }
 
     let request: UInt32
+    /// Of the first word, which is a reply to nothing: the version of all these messages. 0: a launcher from before they had one.
+    var version: UInt32 { bytes.integer(at: 8) }
     private let bytes: [UInt8]
 
     init?(_ bytes: [UInt8]) {

@@ -13,7 +13,7 @@ package final class PrivilegedLauncher: Sendable {
     let socket: Int32
 
     /// Makes BASE where it is missing. Blocks until the launcher has checked its options; starts no thread.
-    /// - Throws: `unavailable` saying what is missing, or that the launcher refused.
+    /// - Throws: `unavailable` saying what is missing, that the launcher refused, or that it is of another build.
     package static func start(_ configuration: SandboxConfiguration) throws -> PrivilegedLauncher {
         try LocalSandbox.checkPrograms(configuration)
         try LocalSandbox.makeBase(configuration)
@@ -26,12 +26,11 @@ package final class PrivilegedLauncher: Sendable {
         repeat { count = recv(socket, &word, word.count, 0) } while count < 0 && errno == EINTR
         let high = count > 0 ? fcntl(socket, F_DUPFD_CLOEXEC, 10) : -1
         guard high >= 0 else {
-            _ = ChildProcess.reap(pid)
-            throw AppError(
-                .unavailable,
-                "The sandbox launcher \(configuration.launcherPath) refused to start; its reason is in the server's log.")
+            throw LauncherVersion.refusal(ChildProcess.reap(pid), of: configuration.launcherPath)
         }
-        return PrivilegedLauncher(high)
+        let launcher = PrivilegedLauncher(high)
+        try LauncherVersion.check(LauncherReply(Array(word[..<count]))?.version ?? 0, of: configuration.launcherPath)
+        return launcher
     }
 
     private init(_ socket: Int32) { self.socket = socket }

@@ -45,6 +45,8 @@ extension LocalSandbox {
             advice =
                 " Allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, "
                 + "user.max_user_namespaces=10000; in a container, a seccomp profile that permits them) or start the server as root on the host."
+        } else if reason.contains("different builds") {
+            advice = " Run: make tools agent"
         } else if reason.contains("Unknown option") {
             advice = " bubblewrap 0.8.0 or newer is needed."
         } else if reason.contains("overlay") || reason.contains("mapped ids") {

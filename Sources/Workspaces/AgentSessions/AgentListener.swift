@@ -66,14 +66,15 @@ package final class AgentListener: Service {
     }
 
     private func decide(_ hello: Hello) async -> (HelloReply, (@Sendable (Tunnel) -> Void)?) {
+        guard let workspace = await authenticate(Secret(hello.token)) else {
+            return (.refuse("token", "The token is unknown or no longer valid."), nil)
+        }
         guard let version = ProtocolVersion.highestCommon(hello.versions) else {
+            sessions.refuse(workspace, versions: hello.versions)
             return (
                 .refuse("version", "This server speaks tunnel versions \(ProtocolVersion.spoken), the agent \(hello.versions)."),
                 nil
             )
-        }
-        guard let workspace = await authenticate(Secret(hello.token)) else {
-            return (.refuse("token", "The token is unknown or no longer valid."), nil)
         }
         let sessions = sessions
         return (.accept(version: version), { tunnel in sessions.add(tunnel, hello, workspace) })

@@ -17,6 +17,8 @@ package final class AgentSessions: Sendable {
         var connections: [WorkspaceID: AgentConnection] = [:]
         var calls: [ObjectIdentifier: any Channel] = [:]
         var waiting: [WorkspaceID: [Int: EventLoopPromise<AgentConnection>]] = [:]
+        /// Agents that keep coming and cannot be understood.
+        var refused: [WorkspaceID: AppError] = [:]
         var nextTicket = 0
         var isClosed = false
     }
@@ -46,7 +48,8 @@ package final class AgentSessions: Sendable {
 
     /// The workspace's agent; waits for it to (re)connect.
     ///
-    /// - Throws: `AppError` `.timeout` (retry: now) when it does not, `.unavailable` when this server is shutting down.
+    /// - Throws: `AppError` `.timeout` (retry: now) when it does not, `.unavailable` when this server is shutting down or the agent is
+    ///   of another build.
     package func connection(for workspace: WorkspaceID, within patience: Duration) async throws -> AgentConnection {
         if let connection = present(workspace) { return connection }
         let promise = MultiThreadedEventLoopGroup.singleton.next().makePromise(of: AgentConnection.self)
@@ -54,10 +57,12 @@ package final class AgentSessions: Sendable {
             case ready(AgentConnection)
             case ticket(Int)
             case closed
+            case refused(AppError)
         }
         let found = state.withLockedValue { state -> Found in
             if state.isClosed { return .closed }
             if let connection = state.connections[workspace], connection.isOpen { return .ready(connection) }
+            if let reason = state.refused[workspace] { return .refused(reason) }
             state.nextTicket += 1
             state.waiting[workspace, default: [:]][state.nextTicket] = promise
             return .ticket(state.nextTicket)
@@ -69,6 +74,9 @@ package final class AgentSessions: Sendable {
         case .closed:
             promise.fail(Self.closing)
             throw Self.closing
+        case .refused(let reason):
+            promise.fail(reason)
+            throw reason
         case .ticket(let ticket):
             defer { forget(ticket, workspace) }
             let timer = promise.futureResult.eventLoop.scheduleTask(in: TimeAmount(patience)) {
@@ -88,7 +96,25 @@ package final class AgentSessions: Sendable {
 
     /// Ends a workspace's connections: its token was revoked, or it was stopped.
     package func disconnect(_ workspace: WorkspaceID) {
-        state.withLockedValue { $0.connections.removeValue(forKey: workspace) }?.close()
+        state.withLockedValue { state in
+            state.refused[workspace] = nil
+            return state.connections.removeValue(forKey: workspace)
+        }?.close()
+    }
+
+    /// An agent that speaks no version which this server does: whoever waits for it is told, until it is stopped or another comes.
+    func refuse(_ workspace: WorkspaceID, versions: [Int]) {
+        let reason = AppError(
+            .unavailable,
+            "The agent of workspace \(workspace) (sandbox/agent below --libexec) speaks versions \(versions) of the tunnel, this server "
+                + "\(ProtocolVersion.spoken): they are of different builds. Run: make tools agent, then stop and start the workspace."
+        )
+        let (waiting, isNews) = state.withLockedValue { state in
+            let isNews = state.refused.updateValue(reason, forKey: workspace) == nil
+            return (state.waiting.removeValue(forKey: workspace) ?? [:], isNews)
+        }
+        if isNews { logger.error("\(reason.message)") }
+        for promise in waiting.values { promise.fail(reason) }
     }
 
     /// Tells every agent to reconnect elsewhere and waits, at most a second, until their connections ended.
@@ -138,6 +164,7 @@ extension AgentSessions {
         let connection = AgentConnection(workspace: workspace, hello: hello, tunnel: tunnel)
         let (old, waiting, isClosed) = state.withLockedValue { state in
             if state.isClosed { return (nil as AgentConnection?, [:] as [Int: EventLoopPromise<AgentConnection>], true) }
+            state.refused[workspace] = nil
             let old = state.connections.updateValue(connection, forKey: workspace)
             return (old, state.waiting.removeValue(forKey: workspace) ?? [:], false)
         }

@@ -171,6 +171,25 @@ import Workspaces
         #expect(error?.field == "data-dir")
     }
 
+    @Test func `an agent of another build is refused, and whoever waits for it is told what to run`() async throws {
+        try await AgentHarness.with(agent: false) { harness in
+            try await harness.withServer { server in
+                let waiting = Task { try await server.sessions.connection(for: harness.workspace, within: .seconds(60)) }
+                await #expect(throws: TunnelError.self) {
+                    _ = try await dial(harness, token: harness.token, versions: [7, 8])
+                }
+                for attempt in [
+                    waiting, Task { try await server.sessions.connection(for: harness.workspace, within: .seconds(60)) },
+                ] {
+                    let error = await #expect(throws: AppError.self) { _ = try await attempt.value }
+                    #expect(error?.code == .unavailable)
+                    #expect(error?.message.contains("speaks versions [7, 8] of the tunnel, this server [1]") == true)
+                    #expect(error?.message.contains("Run: make tools agent") == true)
+                }
+            }
+        }
+    }
+
     @Test func `what an agent logged while nobody listened reaches the server that comes`() async throws {
         try await AgentHarness.with { harness in
             let lines = LineCatcher()
