@@ -228,13 +228,4 @@ import Testing
         }
         #expect(try String(contentsOfFile: directory + "/keys", encoding: .utf8) == text)
     }
-
-    private func eventually(_ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
-        while ContinuousClock.now < deadline {
-            if try await condition() { return }
-            try await Task.sleep(for: .milliseconds(5))
-        }
-        Issue.record("it did not happen within 30 s")
-    }
 }

@@ -209,8 +209,8 @@ struct RootStartTests {
             #expect(try await record() == before)
             for name in ["box", "other"] {
                 _ = try await delegation.client(second).send("DELETE", "\(path)/\(name)")
-                while try await delegation.client(second).get("\(path)/\(name)").status == 200 {
-                    try await Task.sleep(for: .milliseconds(50))
+                try await eventually("'\(name)' is gone") {
+                    try await delegation.client(second).get("\(path)/\(name)").status != 200
                 }
             }
             await pool.close()

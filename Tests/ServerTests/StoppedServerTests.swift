@@ -38,15 +38,12 @@ struct StoppedServerTests {
 
     /// Reads the sandboxes' logs until an agent has written a line with both words.
     private func untilAgentSays(_ one: String, _ other: String, below folder: String) async throws {
-        let giveUp = ContinuousClock.now + .seconds(60)
         let places = folder + "/sandboxes/ws"
-        while ContinuousClock.now < giveUp {
-            for place in (try? FileManager.default.contentsOfDirectory(atPath: places)) ?? [] {
-                let log = (try? String(contentsOfFile: "\(places)/\(place)/state/log", encoding: .utf8)) ?? ""
-                if log.split(separator: "\n").contains(where: { $0.contains(one) && $0.contains(other) }) { return }
+        try await eventually("an agent noticed") {
+            let logs = ((try? FileManager.default.contentsOfDirectory(atPath: places)) ?? []).map {
+                (try? String(contentsOfFile: "\(places)/\($0)/state/log", encoding: .utf8)) ?? ""
             }
-            try await Task.sleep(for: .milliseconds(50))
+            return logs.joined(separator: "\n").split(separator: "\n").contains { $0.contains(one) && $0.contains(other) }
         }
-        Issue.record("no agent noticed within a minute")
     }
 }

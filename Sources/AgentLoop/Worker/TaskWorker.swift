@@ -146,7 +146,7 @@ package final class TaskWorker: Service {
             state.withLockedValue { $0.breaks[lease.task] = nil }
         } catch is LeaseLost {
             logger.info("a task went to another worker", metadata: ["task": "\(lease.task)"])
-        } catch  where Self.isOfDatabase(error) {
+        } catch let error where Self.isOfDatabase(error) {
             // Not the task's doing: it goes on when the database does.
             isWaiting = true
             logger.warning("a task waits for the database", metadata: ["task": "\(lease.task)", "error": "\(error)"])

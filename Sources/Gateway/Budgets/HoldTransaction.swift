@@ -33,7 +33,7 @@ struct HoldTransaction {
                 chain.doubt()
                 // Made outside of the transaction: inserting while holding locks could lock budgets out of order.
                 try await makeBudgets(missing)
-            } catch  where AuditChain.isBroken(error) && attempt < 4 {
+            } catch let error where AuditChain.isBroken(error) && attempt < 4 {
                 chain.doubt()
             } catch {
                 chain.doubt()

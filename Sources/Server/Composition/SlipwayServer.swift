@@ -84,6 +84,7 @@ package enum SlipwayServer {
     private static func withFirst(_ a: @escaping @Sendable () async -> Void, _ b: @escaping @Sendable () async -> Void) async {
         let (ends, end) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
         for wait in [a, b] {
+            // Awaited by nobody: the one that is left ends with the process.
             Task {
                 await wait()
                 end.yield()

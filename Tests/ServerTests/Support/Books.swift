@@ -2,6 +2,7 @@ import API
 import Core
 import Foundation
 import Postgres
+import TestSupport
 import Testing
 
 /// What must agree once nothing is under way: answers, interceptions, ledger, budgets and the audit chain.
@@ -10,13 +11,12 @@ struct Books {
 
     /// Holds that are left are settled within seconds, by the server that made the call or by another.
     func settled(within limit: Duration = .seconds(40)) async throws {
-        let deadline = ContinuousClock.now + limit
-        while ContinuousClock.now < deadline {
+        let isSettled: Void? = try? await eventually(within: limit) {
             let open = try? await pool.query(
                 "SELECT (SELECT count(*) FROM ai_holds) + (SELECT count(*) FROM ai_interceptions WHERE status = 'open') AS n")
-            if try open?.first?["n", as: Int64.self] == 0 { return }
-            try await Task.sleep(for: .milliseconds(100))
+            return try open?.first?["n", as: Int64.self] == 0
         }
+        if isSettled != nil { return }
         let rows = try await pool.query(
             """
             SELECT i.id::text AS id, i.status, h.amount, i.replica_id = h.replica_id AS own

@@ -2,6 +2,7 @@ import API
 import Core
 import Foundation
 import HTTPTransport
+import NIOConcurrencyHelpers
 import NIOCore
 import Postgres
 import TestSupport
@@ -14,6 +15,7 @@ final class JobBench: Sendable {
     let repository: String
     private let config: String
     private let arguments: [String]
+    private let servers = NIOLockedValueBox<[ServerProcess]>([])
 
     /// Where `make tools agent` put what the sandbox needs.
     static let libexec: String = {
@@ -27,10 +29,10 @@ final class JobBench: Sendable {
             do {
                 try await work(bench)
             } catch {
-                bench.remove()
+                await bench.end()
                 throw error
             }
-            bench.remove()
+            await bench.end()
         }
     }
 
@@ -50,14 +52,18 @@ final class JobBench: Sendable {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
 
-    private func remove() {
+    /// Also of what a test left behind that broke off.
+    private func end() async {
+        for server in servers.withLockedValue({ $0 }) { await server.stop() }
         for path in [directory, config, repository] { try? FileManager.default.removeItem(atPath: path) }
     }
 
     func start() async throws -> ServerProcess {
-        try await ServerProcess.start(
+        let server = try await ServerProcess.start(
             database: database, directory: directory, arguments: ["--demo-model", "--default-model", "demo-scripted"] + arguments,
             environment: ["SLIPWAY_LIBEXEC": Self.libexec])
+        servers.withLockedValue { $0.append(server) }
+        return server
     }
 
     struct Outcome: Sendable {

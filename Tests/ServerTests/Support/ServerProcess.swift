@@ -10,6 +10,7 @@ final class ServerProcess: Sendable {
     let url: String
     let directory: String
     private let process: Process
+    private let end: EndOfTest
     private let log: WatchedLog
     private let endedAt: AsyncStream<Void>
 
@@ -63,10 +64,19 @@ final class ServerProcess: Sendable {
 
     private init(_ process: Process, directory: String, log: WatchedLog, endedAt: AsyncStream<Void>) {
         (self.process, self.directory, self.log, self.endedAt, url) = (process, directory, log, endedAt, "")
+        end = EndOfTest(process: process)
     }
 
     private init(_ other: ServerProcess, url: String) {
         (process, directory, log, endedAt, self.url) = (other.process, other.directory, other.log, other.endedAt, url)
+        end = other.end
+    }
+
+    /// A test that breaks off lets go of its server without stopping it.
+    private final class EndOfTest: Sendable {
+        let process: Process
+        init(process: Process) { self.process = process }
+        deinit { if process.isRunning { process.terminate() } }
     }
 
     static func temporaryDirectory() throws -> String {
