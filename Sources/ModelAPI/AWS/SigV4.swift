@@ -96,6 +96,8 @@ package enum AWSPath {
     package enum Action: String, Sendable {
         case invoke
         case invokeStream = "invoke-with-response-stream"
+        case converse
+        case converseStream = "converse-stream"
         case countTokens = "count-tokens"
     }
 

@@ -13,6 +13,7 @@ package struct AnswerTranslator: Sendable {
     private let client: ModelProtocol
     private let requestID: String
     private var frames = EventStreamDecoder()
+    private var converse = ConverseEvents()
     private var events = AnswerEvents()
     private var encoder: any AnswerEncoder
     private var pending: [AnswerEvent] = []
@@ -53,7 +54,9 @@ package struct AnswerTranslator: Sendable {
         bytes.withUnsafeReadableBytes { chunk in
             do throws(AppError) {
                 var position = 0
-                if format == .bedrockMessages {
+                if format == .bedrockConverse {
+                    while !isOver, let frame = try frames.next(in: chunk, at: &position) { takeConverse(frame, &output) }
+                } else if format == .bedrockMessages {
                     while !isOver, let frame = try frames.next(in: chunk, at: &position) { take(BedrockEvent(frame), &output) }
                 } else {
                     while !isOver, try reader.readEvent(in: chunk, at: &position) { write(isEnd: false, &output) }
@@ -69,6 +72,7 @@ package struct AnswerTranslator: Sendable {
     package mutating func finish() -> ByteBuffer {
         var output: [UInt8] = []
         if isOver { return ByteBuffer() }
+        for data in converse.finish() { reader.readEvent(data: data) }
         reader.finish()
         write(isEnd: true, &output)
         if !isOver {
@@ -107,6 +111,16 @@ package struct AnswerTranslator: Sendable {
     }
 
     // MARK: Parts
+
+    private mutating func takeConverse(_ frame: EventStreamFrame, _ output: inout [UInt8]) {
+        guard frame[":message-type"] == "event", let type = frame[":event-type"] else {
+            return take(BedrockEvent(frame), &output)
+        }
+        for data in converse.take(type, frame.payload) {
+            reader.readEvent(data: data)
+            write(isEnd: false, &output)
+        }
+    }
 
     private mutating func take(_ event: BedrockEvent, _ output: inout [UInt8]) {
         switch event {

@@ -62,6 +62,29 @@ extension Fitting {
         }
     }
 
+    /// What all models behind `Converse` take; what single ones take besides is not asked for.
+    mutating func fitForConverse() {
+        if conversation.thinkingBudget != nil || conversation.effort.map({ $0 != Effort.none }) == true { noteEffort() }
+        conversation.thinkingBudget = nil
+        conversation.effort = nil
+        dropPenalties()
+        if let number = conversation.sampling.topK { dropTopK(number) }
+        if let number = conversation.sampling.temperature, number.value > 1 {
+            losses.note("temperature")
+            conversation.sampling.temperature = JSONNumber("1")
+        }
+        dropFormat()
+        if conversation.parallelToolCalls == false {
+            note(messages: "tool_choice.disable_parallel_tool_use", chat: "parallel_tool_calls")
+        }
+        if conversation.toolChoice == .none, !conversation.tools.isEmpty {
+            losses.note("tool_choice")
+            conversation.toolChoice = .auto
+        }
+        if conversation.sessionID != nil { note(messages: "metadata.user_id", chat: "prompt_cache_key") }
+        if conversation.user != nil { note(messages: "metadata.user_id", chat: "user") }
+    }
+
     // MARK: OpenAI
 
     mutating func fitForChat() {

@@ -24,6 +24,7 @@ struct Fitting {
         fitTools()
         switch format {
         case .messages, .bedrockMessages: fitForMessages()
+        case .bedrockConverse: fitForConverse()
         case .chatCompletions: fitForChat()
         case .responses: fitForResponses()
         case .gemini: fitForGemini()
@@ -45,7 +46,7 @@ struct Fitting {
     // MARK: Tools
 
     private mutating func fitTools() {
-        let limit = format.api == .messages ? 128 : 64
+        let limit = nameLimit
         var renamed: [String: String] = [:]
         for index in conversation.tools.indices {
             let tool = conversation.tools[index]
@@ -74,9 +75,12 @@ struct Fitting {
         if conversation.tools.isEmpty, conversation.toolChoice == .required { conversation.toolChoice = .auto }
     }
 
+    private var nameLimit: Int { format == .messages || format == .bedrockMessages ? 128 : 64 }
+
     func fittingID(_ id: String) -> String {
         switch format {
         case .messages, .bedrockMessages: ToolNames.fitting(id, limit: 128)
+        case .bedrockConverse: ToolNames.fitting(id, limit: 64)
         case .chatCompletions: id.utf8.count <= 40 ? id : "call_" + ToolNames.hash(id)
         case .responses: id.utf8.count <= 64 ? id : "call_" + ToolNames.hash(id)
         case .gemini: id
@@ -118,9 +122,9 @@ struct Fitting {
             return .toolOutput(id: fittingID(id), parts: fittedParts, isError: isError)
         case .answer(.text): return block
         case .answer(.toolUse(let id, let name, let input, let isComplete)):
-            let limit = format.api == .messages ? 128 : 64
             return .answer(
-                .toolUse(id: fittingID(id), name: ToolNames.fitting(name, limit: limit), inputJSON: input, isComplete: isComplete))
+                .toolUse(
+                    id: fittingID(id), name: ToolNames.fitting(name, limit: nameLimit), inputJSON: input, isComplete: isComplete))
         case .answer(.thinking(let text, let signature)): return fittedThinking(text, signature)
         case .answer(.redactedThinking):
             if format.api == .messages { return block }
@@ -141,7 +145,7 @@ struct Fitting {
     private mutating func fittedThinking(_ text: String, _ signature: String?) -> ContentBlock? {
         let origin = signature.map(Signature.origin)
         switch format {
-        case .messages, .bedrockMessages:
+        case .messages, .bedrockMessages, .bedrockConverse:
             if origin == .messages { return .answer(.thinking(text: text, signature: signature)) }
         case .responses:
             if origin == .responses { return .answer(.thinking(text: text, signature: signature)) }
@@ -174,11 +178,11 @@ struct Fitting {
         }
         let isURL = if case .url = media.source { true } else { false }
         switch (media.kind, format) {
-        case (.audio, .messages), (.audio, .bedrockMessages), (.audio, .responses):
+        case (.audio, .messages), (.audio, .bedrockMessages), (.audio, .bedrockConverse), (.audio, .responses):
             throw Self.refused("Sound", format)
         case (.audio, .chatCompletions) where isURL, (.document, .chatCompletions) where isURL:
             throw Self.refused("A document by URL", format)
-        case (_, .bedrockMessages) where isURL:
+        case (_, .bedrockMessages) where isURL, (_, .bedrockConverse) where isURL:
             throw Self.refused("A picture or document by URL", format)
         default: return .media(media)
         }

@@ -16,7 +16,7 @@ package enum TokenCounting {
         request.conversation.sampling = Sampling()
         request.conversation.maxOutputTokens = nil
         switch format {
-        case .chatCompletions, .messages: return nil
+        case .chatCompletions, .messages, .bedrockConverse: return nil
         case .responses:
             var fitting = Fitting(request, format, model, 0)
             try fitting.fit()

@@ -9,11 +9,13 @@ package enum UpstreamFormat: String, Sendable, Hashable, CaseIterable {
     case gemini
     /// Claude on Amazon Bedrock, by `InvokeModel` and `InvokeModelWithResponseStream`: Anthropic's own body, its events in frames.
     case bedrockMessages = "bedrock_messages"
+    /// All other models on Amazon Bedrock, by `Converse` and `ConverseStream`; its answers are read in Anthropic's words.
+    case bedrockConverse = "bedrock_converse"
 
     /// The protocol of its answers, once they are out of their frames.
     package var api: ModelProtocol {
         switch self {
-        case .messages, .bedrockMessages: .messages
+        case .messages, .bedrockMessages, .bedrockConverse: .messages
         case .chatCompletions: .chatCompletions
         case .responses: .responses
         case .gemini: .gemini
@@ -48,6 +50,7 @@ extension ClientRequest {
             switch format {
             case .messages: conversation.encodeMessages(stream: stream)
             case .bedrockMessages: conversation.encodeMessages(stream: stream, isBedrock: true)
+            case .bedrockConverse: conversation.encodeConverse()
             case .chatCompletions: conversation.encodeChat(stream: stream)
             case .responses: conversation.encodeResponses(stream: stream)
             case .gemini: conversation.encodeGemini()

@@ -63,7 +63,7 @@ import Testing
                     "data: {\"type\":\"error\",\"code\":\"server_is_overloaded\",\"message\":\"Busy.\",\"sequence_number\":3}\n\n"
                         .utf8)
             case .gemini: Array("data: {\"error\":{\"code\":503,\"message\":\"Busy.\",\"status\":\"UNAVAILABLE\"}}\n\n".utf8)
-            case .bedrockMessages:
+            case .bedrockMessages, .bedrockConverse:
                 EventStreamFrame(
                     headers: [(":message-type", "exception"), (":exception-type", "serviceUnavailableException")],
                     payload: Array("{\"message\":\"Busy.\"}".utf8)

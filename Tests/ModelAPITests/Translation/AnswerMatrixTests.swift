@@ -32,7 +32,18 @@ struct Translation {
 
     /// The recorded answer as this upstream sends it.
     static func stream(_ format: UpstreamFormat) -> [UInt8] {
-        format == .bedrockMessages ? frames(Recorded.messagesStream) : Array(Recorded.stream(format.api).utf8)
+        switch format {
+        case .bedrockMessages: frames(Recorded.messagesStream)
+        case .bedrockConverse:
+            Recorded.converseStream.flatMap { type, payload in
+                EventStreamFrame(headers: [(":event-type", type), (":message-type", "event")], payload: Array(payload.utf8)).encoded
+            }
+        default: Array(Recorded.stream(format.api).utf8)
+        }
+    }
+
+    static func plain(_ format: UpstreamFormat) -> ByteBuffer {
+        ByteBuffer(string: format == .bedrockConverse ? Recorded.conversePlain : Recorded.plain(format.api))
     }
 
     static func frames(_ stream: String) -> [UInt8] {
@@ -91,7 +102,8 @@ struct AnswerEssence: Equatable {
         #expect(AnswerEssence(reader) == upstream)
         #expect(upstream.isComplete && upstream.calls.count >= 1 && upstream.stop == .toolUse)
         #expect(!text.contains("\u{FFFD}"))
-        #expect(reader.id == translator.reader.id && reader.model == translator.reader.model)
+        #expect(reader.id == translator.reader.id ?? reader.id && reader.model == translator.reader.model ?? reader.model)
+        #expect(reader.id?.isEmpty == false && reader.model?.isEmpty == false)
         if pair.1 == .responses { #expect(text.contains(": not translated: answer.web_search_call")) }
     }
 
@@ -100,7 +112,7 @@ struct AnswerEssence: Equatable {
     {
         let translation = try Translation(pair.0, pair.1)
         let whole = try WholeAnswer.translate(
-            ByteBuffer(string: Recorded.plain(pair.1.api)), translation.request, from: pair.1, translation.context)
+            Translation.plain(pair.1), translation.request, from: pair.1, translation.context)
         var reader = AnswerReader(pair.0, streamed: false)
         try reader.feed(whole.body)
         reader.finish()
@@ -135,7 +147,7 @@ struct AnswerEssence: Equatable {
     {
         let translation = try Translation(pair.0, pair.1)
         let whole = try WholeAnswer.translate(
-            ByteBuffer(string: Recorded.plain(pair.1.api)), translation.request, from: pair.1, translation.context)
+            Translation.plain(pair.1), translation.request, from: pair.1, translation.context)
         let object = try #require(try JSONSerialization.jsonObject(with: Data(whole.body.readableBytesView)) as? [String: Any])
         let first: [String: Any] = ["role": "user", "content": "q"]
         var next: [String: Any] = ["model": "m"]

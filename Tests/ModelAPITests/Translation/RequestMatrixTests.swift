@@ -14,6 +14,7 @@ import Testing
         switch format {
         case .messages: "claude-sonnet-4-5"
         case .bedrockMessages: "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
+        case .bedrockConverse: "amazon.nova-pro-v1:0"
         case .chatCompletions: "qwen3-coder"
         case .responses: "gpt-4.1"
         case .gemini: "gemini-2.5-pro"
@@ -69,6 +70,7 @@ import Testing
         let object = try #require(
             try JSONSerialization.jsonObject(with: Data(upstream.body.readableBytesView)) as? [String: Any])
         if format == .gemini { return try checkGemini(object) }
+        if format == .bedrockConverse { return try checkConverse(object) }
         var body = upstream.body
         if format == .bedrockMessages {
             #expect(object["anthropic_version"] as? String == "bedrock-2023-05-31")
@@ -118,6 +120,26 @@ import Testing
         #expect(
             String(describing: object["toolConfig"]).contains("ANY")
                 && String(describing: object["systemInstruction"]).contains("kind"))
+    }
+
+    private func checkConverse(_ object: [String: Any]) throws {
+        let messages = try #require(object["messages"] as? [[String: Any]])
+        #expect(messages.map { $0["role"] as? String } == ["user", "assistant", "user"])
+        let content = messages.map { $0["content"] as? [[String: Any]] ?? [] }
+        let image = try #require(content[0].last?["image"] as? [String: Any])
+        #expect(image["format"] as? String == "png" && image["source"] as? [String: String] == ["bytes": TranslatedRequests.pixel])
+        let calls = content[1].compactMap { $0["toolUse"] as? [String: Any] }
+        #expect(calls.map { $0["toolUseId"] as? String } == ["c1", "c2"])
+        #expect(calls[0]["input"] as? [String: String] == ["path": "a/b"])
+        let results = content[2].compactMap { $0["toolResult"] as? [String: Any] }
+        #expect(results.map { $0["toolUseId"] as? String } == ["c1", "c2"])
+        #expect((results[1]["content"] as? [[String: Any]])?.last?["image"] != nil)
+        #expect(content[2].last?["text"] as? String == "Go on.")
+        let config = try #require(object["inferenceConfig"] as? [String: Any])
+        #expect(config["maxTokens"] as? Int == 9000 && config["temperature"] as? Double == 0.2)
+        let tools = try #require(object["toolConfig"] as? [String: Any])
+        #expect((tools["tools"] as? [Any])?.count == 2 && (tools["toolChoice"] as? [String: Any])?["any"] != nil)
+        #expect(String(describing: object["system"]).contains("kind") && object["model"] == nil)
     }
 
     @Test func `nothing that a client asks for is dropped without its name`() throws {
