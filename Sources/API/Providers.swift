@@ -6,7 +6,7 @@ public struct AIProvider: Codable, Sendable, Equatable {
     /// The part of the path after `/api/v2/ai-gateway/`.
     public var name: String
     public var displayName: String
-    /// `anthropic`, `openai`, `azure` or `gemini`.
+    /// `anthropic`, `openai`, `azure`, `gemini` or `bedrock`.
     public var type: String
     public var baseURL: String
     public var enabled: Bool
@@ -45,18 +45,24 @@ public struct AICallSettings: Codable, Sendable, Equatable {
     public var pingSeconds: Int?
     /// Seconds for which a stream is read on when its client has left; 0: it is aborted.
     public var drainSeconds: Int?
+    /// `chat_completions`, `responses`: of what the type speaks, that which this provider speaks.
+    public var protocols: [String]?
+    /// Bedrock: the region to sign for, where the base URL does not name it.
+    public var region: String?
     /// For single models, by a pattern in which * stands for any run of characters.
     public var models: [String: AICallSettings]?
 
     public init(
         firstByteSeconds: Int? = nil, idleSeconds: Int? = nil, totalSeconds: Int? = nil, pingSeconds: Int? = nil,
-        drainSeconds: Int? = nil, models: [String: AICallSettings]? = nil
+        drainSeconds: Int? = nil, protocols: [String]? = nil, region: String? = nil, models: [String: AICallSettings]? = nil
     ) {
         self.firstByteSeconds = firstByteSeconds
         self.idleSeconds = idleSeconds
         self.totalSeconds = totalSeconds
         self.pingSeconds = pingSeconds
         self.drainSeconds = drainSeconds
+        self.protocols = protocols
+        self.region = region
         self.models = models
     }
 }

@@ -49,7 +49,7 @@ extension Gateway {
         if api == .gemini { route = "v1beta/models/\(target.model):countTokens" }
         return try await pass(
             call, target.provider, key, route: route,
-            body: BodyEdit.apply([BodyEdit.model(target.model, summary)].compactMap { $0 }, to: call.body))
+            body: BodyEdit.apply(all: [BodyEdit.model(target.model, summary)].compactMap { $0 }, to: call.body))
     }
 
     /// In the shape that Anthropic's and OpenAI's clients both read.

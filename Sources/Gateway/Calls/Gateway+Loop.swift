@@ -20,7 +20,7 @@ extension Gateway {
         let enabled = current.providers(of: principal.organization).filter(\.isEnabled)
         func priced(_ provider: Provider, _ model: String) -> Bool { current.price(of: model, provider) != nil }
         func resolved(_ provider: Provider, _ model: String) -> ResolvedModel {
-            let api = provider.type.protocols[0]
+            let api = provider.type.format.api
             return ResolvedModel(provider: provider.name, model: model, api: api, route: api.route(model: model, stream: true))
         }
         if let route = current.route(named: name, organization: principal.organization),

@@ -20,7 +20,7 @@ extension Gateway {
             )
         }
         var interception = identify(call, api, summary)
-        let plan: RoutePlan
+        var plan: RoutePlan
         do {
             plan = try settings.plan(
                 call, api, summary, seed: interception.clientSession ?? interception.id.description)
@@ -31,6 +31,7 @@ extension Gateway {
             _ = try? await holds.take(.init(interception: interception, demand: nil))
             throw denied.error
         }
+        plan = try plan.translated(call, api)
         interception.policy = plan.policy
         interception.name(plan.targets[0].provider)
         interception.price = plan.targets[0].price.id
@@ -81,7 +82,9 @@ extension Gateway {
         for target in plan.targets {
             let price = target.price
             let demand = HoldDemand(
-                price: price, inputTokens: summary.inputTokenBound(bodyBytes: bodyBytes) ?? price.contextTokens,
+                price: price,
+                inputTokens: summary.inputTokenBound(
+                    bodyBytes: max(bodyBytes, target.translation?.upstream.body.readableBytes ?? 0)) ?? price.contextTokens,
                 outputTokens: (summary.maxOutputTokens ?? price.maxOutputTokens) * max(1, summary.answers),
                 webSearches: summary.refersToStoredInput ? 10 : 0, canBeCut: summary.stream)
             dearest = dearest.map { HoldDemand(full: max($0.full, demand.full), least: max($0.least, demand.least)) } ?? demand

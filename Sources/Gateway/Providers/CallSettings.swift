@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import HTTPTransport
+import ModelAPI
 
 /// How long a provider's calls may take, and what becomes of those whose client leaves. Each field may be absent: then the server's own
 /// applies; for single models in `models`.
@@ -15,18 +16,25 @@ package struct CallSettings: Sendable, Equatable, Codable {
     package var pingSeconds: Int?
     /// For so many seconds a stream is read on when its client has left, so that its usage is known; 0, the default: it is aborted.
     package var drainSeconds: Int?
+    /// Of what the type speaks, that which this provider speaks: many servers that imitate OpenAI's have no Responses. For the
+    /// whole provider only.
+    package var protocols: [ModelProtocol]?
+    /// Bedrock: the region that requests are signed for, where the base URL does not name it.
+    package var region: String?
     /// By a pattern of model names, in which * stands for any run of characters; the longest that fits counts.
     package var models: [String: CallSettings]?
 
     package init(
         firstByteSeconds: Int? = nil, idleSeconds: Int? = nil, totalSeconds: Int? = nil, pingSeconds: Int? = nil,
-        drainSeconds: Int? = nil, models: [String: CallSettings]? = nil
+        drainSeconds: Int? = nil, protocols: [ModelProtocol]? = nil, region: String? = nil, models: [String: CallSettings]? = nil
     ) {
         self.firstByteSeconds = firstByteSeconds
         self.idleSeconds = idleSeconds
         self.totalSeconds = totalSeconds
         self.pingSeconds = pingSeconds
         self.drainSeconds = drainSeconds
+        self.protocols = protocols
+        self.region = region
         self.models = models
     }
 
@@ -77,11 +85,22 @@ package struct CallSettings: Sendable, Equatable, Codable {
                     field: "\(place).\(name)")
             }
         }
+        if let region, region.wholeMatch(of: /[a-z0-9-]{1,32}/) == nil {
+            throw AppError(
+                .badRequest, "\(place).region is '\(region.prefix(40))'; expected one such as eu-central-1.",
+                field: "\(place).region")
+        }
+        if let protocols, protocols.isEmpty {
+            throw AppError(
+                .badRequest, "\(place).protocols is empty; leave it out to speak all that the type has.",
+                field: "\(place).protocols")
+        }
         guard (models?.count ?? 0) <= 50 else {
             throw AppError(.badRequest, "\(place).models has \(models?.count ?? 0) patterns; at most 50.", field: "\(place).models")
         }
         for (pattern, settings) in models ?? [:] {
-            guard settings.models == nil, (1...256).contains(pattern.utf8.count) else {
+            guard settings.models == nil, settings.protocols == nil, settings.region == nil, (1...256).contains(pattern.utf8.count)
+            else {
                 throw AppError(
                     .badRequest,
                     "\(place).models has the pattern '\(pattern.prefix(64))'; patterns have 1 to 256 bytes and no models of their own.",

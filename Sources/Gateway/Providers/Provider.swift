@@ -29,6 +29,14 @@ package struct Provider: Sendable, Equatable {
     /// Those that can be used: servers that imitate OpenAI's often ask for no key.
     var usableKeys: [Key] { keys.isEmpty && type == .openai ? [.none] : keys }
 
+    /// Nil: it speaks the client's protocol. Else what a call is translated into.
+    func format(for api: ModelProtocol) -> UpstreamFormat? {
+        let spoken = settings.protocols ?? type.protocols
+        if spoken.contains(api) { return nil }
+        if type.protocols.count > 1, spoken == [.responses] { return .responses }
+        return type.format
+    }
+
     /// The URL for a route such as `v1/messages?beta=true`. A base URL that ends in the version the route begins with
     /// (`https://api.openai.com/v1`, as OpenAI's own clients want it) has it once.
     func url(for route: String) -> String {

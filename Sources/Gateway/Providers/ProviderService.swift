@@ -104,6 +104,12 @@ package struct ProviderService: Sendable {
         if let allows = change.allowsPrivateAddresses { provider.allowsPrivateAddresses = allows }
         if let settings = change.settings {
             try settings.check()
+            if let wrong = settings.protocols?.first(where: { !provider.type.protocols.contains($0) }) {
+                throw AppError(
+                    .badRequest,
+                    "settings.protocols names \(wrong.rawValue), which providers of type \(provider.type.rawValue) do not speak; they speak \(provider.type.protocols.map(\.rawValue).joined(separator: ", ")).",
+                    field: "settings.protocols")
+            }
             provider.settings = settings
         }
         if let keys = change.keys {

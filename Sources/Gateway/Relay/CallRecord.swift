@@ -18,7 +18,10 @@ final class CallRecord: Sendable {
     }
 
     struct State: Sendable {
-        var reader: AnswerReader
+        /// Reads along where bytes pass as they are.
+        var own: AnswerReader
+        /// Reads, and writes what the client gets, where they do not.
+        var translator: AnswerTranslator?
         var recorder = AnswerRecorder()
         var contentType = ""
         var httpStatus: Int?
@@ -29,6 +32,9 @@ final class CallRecord: Sendable {
         var attempt = 1
         /// Kept when there was more than one.
         var attempts: [AttemptLine] = []
+
+        /// What the upstream has said so far.
+        var reader: AnswerReader { translator?.reader ?? own }
     }
 
     let facts: Facts
@@ -50,7 +56,7 @@ final class CallRecord: Sendable {
     init(_ facts: Facts, target: Target, _ services: Services) {
         self.facts = facts
         self.services = services
-        state = .init(State(reader: AnswerReader(target.api, streamed: facts.summary.stream), target: target))
+        state = .init(State(own: AnswerReader(target.api, streamed: facts.summary.stream), target: target))
         services.open.insert(self)
     }
 
@@ -62,20 +68,27 @@ final class CallRecord: Sendable {
             state.target = target
             state.attempt = attempt
             state.httpStatus = nil
-            state.reader = AnswerReader(target.api, streamed: facts.summary.stream)
+            state.own = AnswerReader(target.api, streamed: facts.summary.stream)
+            state.translator = nil
         }
     }
 
-    func head(status: Int, contentType: String) {
-        state.withLockedValue {
-            $0.httpStatus = status
-            $0.contentType = contentType.storable(upTo: 256)
-            // An error is one JSON body even where a stream was asked for.
-            if status >= 300 || !contentType.hasPrefix("text/event-stream") {
-                $0.reader = AnswerReader($0.target.api, streamed: false)
+    /// - Returns: whether the answer is a stream. An error is one JSON body even where a stream was asked for.
+    func head(status: Int, contentType: String) -> Bool {
+        state.withLockedValue { state in
+            state.httpStatus = status
+            let isStream = status < 300 && (contentType.hasPrefix("text/event-stream") || contentType.hasPrefix(Self.frames))
+            state.contentType = contentType.storable(upTo: 256)
+            if let translation = state.target.translation {
+                state.contentType = isStream ? "text/event-stream" : "application/json"
+                if isStream { state.translator = translation.translator }
             }
+            if !isStream { state.own = AnswerReader(state.target.api, streamed: false) }
+            return isStream
         }
     }
+
+    private static let frames = "application/vnd.amazon.eventstream"
 
     func keep(_ attempts: [AttemptLine]) { state.withLockedValue { $0.attempts = attempts } }
 
@@ -92,10 +105,11 @@ final class CallRecord: Sendable {
     func end(_ cause: EndCause) {
         let ended = state.withLockedValue { state -> (Settlement, ContentWrite, Usage, Target)? in
             if state.hasEnded { return nil }
-            state.reader.finish()
+            if state.translator == nil { state.own.finish() }
+            let reader = state.reader
             let verdict = Verdict(
-                cause, httpStatus: state.httpStatus, reader: state.reader, requestBytes: facts.call.body.readableBytes)
-            let tools = state.reader.blocks.compactMap { block -> Content.ToolCall? in
+                cause, httpStatus: state.httpStatus, reader: reader, requestBytes: facts.call.body.readableBytes)
+            let tools = reader.blocks.compactMap { block -> Content.ToolCall? in
                 guard case .toolUse(let id, let name, let input, _) = block else { return nil }
                 return .init(id: id.storable(upTo: 512), name: name.storable(upTo: 512), input: input.storable)
             }

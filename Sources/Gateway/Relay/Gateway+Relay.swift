@@ -21,16 +21,18 @@ extension Gateway {
         }
         try await release(record, upstream)
         meters.answered(record.facts, upstream.target)
-        var headers = HeaderEdits.client(upstream.response.headers, interception: record.facts.call.id)
+        var headers = upstream.headers ?? upstream.response.headers
+        headers = HeaderEdits.client(headers, interception: record.facts.call.id)
         if plan.isRouted { headers.append((name: "x-slipway-target", value: upstream.target.name)) }
         if upstream.attempts > 1 { headers.append((name: "x-slipway-attempts", value: "\(upstream.attempts)")) }
         if let whole = upstream.whole {
             record.state.withLockedValue { state in
-                state.recorder.append(whole)
-                try? state.reader.feed(whole)
+                state.recorder.append(upstream.shown ?? whole)
+                try? state.own.feed(whole)
             }
             record.end(.ended)
-            return GatewayAnswer(status: upstream.response.status, headers: headers, body: GatewayBody(whole))
+            return GatewayAnswer(
+                status: upstream.response.status, headers: headers, body: GatewayBody(upstream.shown ?? whole))
         }
         let relay = Relay(record, upstream: upstream.response.body, first: upstream.first, filtersUsage: upstream.asksForUsage)
         return GatewayAnswer(status: upstream.response.status, headers: headers, body: GatewayBody(relay))
@@ -62,6 +64,10 @@ extension Gateway {
         var first: ByteBuffer?
         /// All of what is no stream.
         var whole: ByteBuffer?
+        /// The same in the client's protocol, if it was translated.
+        var shown: ByteBuffer?
+        /// Of a translated answer: the upstream's are for other clients.
+        var headers: [(name: String, value: String)]?
         var asksForUsage: Bool
         var attempts: Int
     }
@@ -127,30 +133,23 @@ extension Gateway {
     private func send(_ record: CallRecord, _ attempt: Attempt, _ queue: AttemptQueue) async throws -> Upstream {
         let facts = record.facts
         let target = attempt.target
-        var edits: [BodyEdit] = []
-        if target.api == .chatCompletions, let edit = BodyEdit.includeUsage(facts.summary, in: facts.call.body) {
-            edits.append(edit)
-        }
-        let asksForUsage = !edits.isEmpty
-        if let edit = BodyEdit.model(target.model, facts.summary) { edits.append(edit) }
+        let outgoing = Outgoing(attempt, facts)
         let response = try await configuration.transport.send(
-            request(
-                facts.call, attempt, route: target.route(of: facts.call, facts.summary),
-                body: BodyEdit.apply(edits, to: facts.call.body)))
-        record.head(status: response.status, contentType: response.header("content-type") ?? "")
+            outgoing.request(attempt, method: facts.call.method, timeouts: configuration.timeouts))
+        let isStream = record.head(status: response.status, contentType: response.header("content-type") ?? "")
         var upstream = Upstream(
-            target: target, response: response, isStream: record.state.withLockedValue { $0.reader.isStreamed },
-            asksForUsage: asksForUsage, attempts: queue.made)
+            target: target, response: response, isStream: isStream, asksForUsage: outgoing.asksForUsage, attempts: queue.made)
         if upstream.isStream {
             var iterator = response.body.makeAsyncIterator()
             upstream.first = try await iterator.next()
-            if queue.hasMore, let first = upstream.first, let error = Self.firstError(first, target.api) {
+            if queue.hasMore, target.format == nil, let first = upstream.first, let error = Self.firstError(first, target.api) {
                 response.body.cancel()
                 throw AppError(.upstream, "\(error.type): \(error.message)")
             }
         } else {
             upstream.whole = try await response.body.collect(upTo: AnswerReader.defaultContentLimit)
         }
+        if let translation = target.translation { try translate(&upstream, translation) }
         return upstream
     }
 
@@ -161,13 +160,24 @@ extension Gateway {
         return reader.generatedBytes == 0 ? reader.error : nil
     }
 
-    func request(_ call: GatewayCall, _ attempt: Attempt, route: String, body: ByteBuffer?) -> HTTPClientRequest {
-        let provider = attempt.target.provider
-        return HTTPClientRequest(
-            method: call.method, url: provider.url(for: route),
-            headers: HeaderEdits.upstream(call.headers, key: attempt.key.secret, type: provider.type), body: body,
-            timeouts: provider.settings.of(attempt.target.model).timeouts(configuration.timeouts),
-            allowPrivateAddresses: provider.allowsPrivateAddresses)
+    private func translate(_ upstream: inout Upstream, _ translation: Translation) throws(AppError) {
+        let response = upstream.response
+        var losses = translation.upstream.losses
+        var headers = [(name: "content-type", value: upstream.isStream ? "text/event-stream" : "application/json")]
+        if let whole = upstream.whole {
+            if response.status < 300 {
+                let answer = try WholeAnswer.translate(whole, translation.request, from: translation.format, translation.context)
+                losses.merge(answer.losses)
+                upstream.shown = answer.body
+            } else {
+                let error = translation.error(
+                    status: response.status, whole, retryAfter: AttemptVerdict.retryAfter { response.header($0) })
+                headers = error.headers
+                upstream.shown = error.body
+            }
+        }
+        if let names = losses.headerValue { headers.append((name: Losses.header, value: names)) }
+        upstream.headers = headers
     }
 }
 

@@ -26,6 +26,7 @@ final class Relay: Sendable {
     private let pingAfter: Duration?
     /// How long the rest of an answer is read when its client has left.
     private let drain: Duration
+    private let isTranslated: Bool
 
     init(_ record: CallRecord, upstream: HTTPBody, first: ByteBuffer?, filtersUsage: Bool) {
         self.record = record
@@ -37,6 +38,7 @@ final class Relay: Sendable {
         let settings = target.provider.settings.of(target.model)
         let ping = settings.pingSeconds ?? CallSettings.usualPing
         pingAfter = ping > 0 ? .seconds(ping) : nil
+        isTranslated = target.format != nil
         drain = .seconds(settings.drainSeconds ?? 0)
         let bound = facts.summary.inputTokenBound(bodyBytes: facts.call.body.readableBytes) ?? price.contextTokens
         let affordable = price.classes(forInput: bound).affordableOutput(inputTokens: bound, within: facts.grant.amount)
@@ -93,7 +95,7 @@ final class Relay: Sendable {
         defer { deadline.cancel() }
         var iterator = upstream.makeAsyncIterator()
         do {
-            while let chunk = try await iterator.next() { try record.state.withLockedValue { try $0.reader.feed(chunk) } }
+            while let chunk = try await iterator.next() { try record.state.withLockedValue { try $0.read(chunk) } }
             finish(.drained)
         } catch {
             finish(record.state.withLockedValue { $0.reader.usageIsFinal } ? .drained : .clientLeft)
@@ -132,10 +134,11 @@ final class Relay: Sendable {
 
     /// Nil: nothing to hand out yet.
     private func pass(_ chunk: ByteBuffer) throws -> ByteBuffer? {
+        if isTranslated { return translate(chunk) }
         let (open, isBeyond) = try record.state.withLockedValue { record in
-            try record.reader.feed(chunk)
-            let isBeyond = outputLimit.map { record.reader.estimatedOutput >= $0 && !record.reader.isComplete } ?? false
-            return (record.reader.isStreamed ? record.reader.bytesSinceBoundary : 0, isBeyond)
+            try record.own.feed(chunk)
+            let isBeyond = outputLimit.map { record.own.estimatedOutput >= $0 && !record.own.isComplete } ?? false
+            return (record.own.isStreamed ? record.own.bytesSinceBoundary : 0, isBeyond)
         }
         let (released, filtered) = state.withLockedValue { state in
             state.lastByte = .now
@@ -157,6 +160,47 @@ final class Relay: Sendable {
         return output.readableBytes > 0 ? output : nil
     }
 
+    /// Whole events in the client's protocol come out.
+    private func translate(_ chunk: ByteBuffer) -> ByteBuffer? {
+        state.withLockedValue { $0.lastByte = .now }
+        var (output, isBeyond, isOver) = record.state.withLockedValue { record in
+            guard record.translator != nil else { return (ByteBuffer(), false, true) }
+            let output = record.translator?.receive(chunk) ?? ByteBuffer()
+            record.recorder.append(output)
+            let reader = record.reader
+            let isBeyond = outputLimit.map { reader.estimatedOutput >= $0 && !reader.isComplete } ?? false
+            return (output, isBeyond, record.translator?.isFinished ?? true)
+        }
+        if isBeyond, !isOver {
+            upstream.cancel()
+            let cause = EndCause.cut(
+                "the hold of \(record.facts.grant.amount) is used up: the budget does not cover a longer answer")
+            if let tail = end(cause) { output.writeImmutableBuffer(tail) }
+        }
+        return output.readableBytes > 0 ? output : nil
+    }
+
+    /// What a translated stream ends with.
+    private func endTranslated(_ cause: EndCause) -> ByteBuffer? {
+        state.withLockedValue { $0.isOver = true }
+        let tail = record.state.withLockedValue { record -> ByteBuffer in
+            let tail: ByteBuffer
+            switch cause {
+            case .ended: tail = record.translator?.finish() ?? ByteBuffer()
+            case .cut(let reason): tail = record.translator?.cut(reason: reason) ?? ByteBuffer()
+            case .stopped(let reason):
+                tail = record.translator?.fail(UpstreamError(type: "api_error", message: reason)) ?? ByteBuffer()
+            case .upstreamFailed(let error):
+                tail = record.translator?.fail(UpstreamError(type: "api_error", message: error.message)) ?? ByteBuffer()
+            case .clientLeft, .drained, .withheld: tail = ByteBuffer()
+            }
+            record.recorder.append(tail)
+            return tail
+        }
+        finish(cause)
+        return tail.readableBytes > 0 ? tail : nil
+    }
+
     private func cause(of error: any Error) -> EndCause {
         if let reason = state.withLockedValue({ $0.stopReason }) { return .stopped(reason) }
         if error is CancellationError { return .clientLeft }
@@ -165,10 +209,11 @@ final class Relay: Sendable {
 
     /// What the client still gets.
     private func end(_ cause: EndCause) -> ByteBuffer? {
+        if isTranslated { return endTranslated(cause) }
         let facts = record.facts
         let reader = record.state.withLockedValue { record in
-            if case .ended = cause { record.reader.finish() }
-            return record.reader
+            if case .ended = cause { record.own.finish() }
+            return record.own
         }
         var tail = ByteBuffer()
         var released = ByteBuffer()
@@ -237,5 +282,12 @@ extension ModelProtocol {
     /// What keeps a stream's connection alive and says nothing.
     fileprivate var ping: String {
         self == .messages ? "event: ping\ndata: {\"type\": \"ping\"}\n\n" : ": keep-alive\n\n"
+    }
+}
+
+extension CallRecord.State {
+    /// Reads on; what a translator writes is nobody's any more.
+    fileprivate mutating func read(_ chunk: ByteBuffer) throws {
+        if translator != nil { _ = translator?.receive(chunk) } else { try own.feed(chunk) }
     }
 }

@@ -57,7 +57,7 @@ enum GatewayRoute: Equatable {
         if route.contains(":generateContent") || route.contains(":streamGenerateContent") || route.contains(":countTokens") {
             return .gemini
         }
-        return provider?.type.protocols.first ?? .messages
+        return provider?.type.format.api ?? .messages
     }
 }
 

@@ -9,6 +9,10 @@ struct Target: Sendable {
     /// What is spoken to it.
     var api: ModelProtocol
     var price: ModelPrice
+    /// Nil: it speaks the client's own protocol, and bytes pass as they are.
+    var format: UpstreamFormat?
+    /// Of a target with a format, once the call is translated.
+    var translation: Translation?
 
     /// `anthropic/claude-haiku-4-5`, for logs and records.
     var name: String { "\(provider.name)/\(model)" }
@@ -91,11 +95,13 @@ extension Settings {
             throw RoutePlan.Denied(
                 error: AppError(.policyDenied, reason + " Ask an admin for a model policy."), policy: name, provider: provider)
         }
-        guard provider.type.protocols.contains(api) else {
+        let format = provider.format(for: api)
+        guard format == nil || api != .gemini else {
             throw RoutePlan.Denied(
                 error: AppError(
                     .notFound,
-                    "The provider '\(provider.name)' is of type \(provider.type.rawValue) and does not serve \(api.rawValue)."),
+                    "The provider '\(provider.name)' is of type \(provider.type.rawValue); Gemini's protocol is served by gemini providers only."
+                ),
                 policy: rule, provider: provider)
         }
         guard !provider.usableKeys.isEmpty else {
@@ -112,7 +118,7 @@ extension Settings {
                     "The model '\(model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
                 ), policy: rule, provider: provider)
         }
-        return (Target(provider: provider, model: model, api: api, price: price), rule)
+        return (Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format), rule)
     }
 
     func price(of model: String, _ provider: Provider) -> ModelPrice? {

@@ -11,10 +11,4 @@ extension BodyEdit {
         }
         return BodyEdit(name: "model", range: value, replacement: text + "\"")
     }
-
-    /// - Parameter edits: of ranges that do not overlap.
-    package static func apply(_ edits: [BodyEdit], to body: ByteBuffer) -> ByteBuffer {
-        // From behind, so that the ranges before stay where they are.
-        edits.sorted { $0.range.lowerBound > $1.range.lowerBound }.reduce(body) { $1.apply(to: $0) }
-    }
 }

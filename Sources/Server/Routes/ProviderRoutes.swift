@@ -51,7 +51,7 @@ struct ProviderRoutes: Sendable {
                 displayName: wanted.displayName, baseURL: wanted.baseURL,
                 keys: (wanted.apiKeys ?? wanted.apiKey.map { [$0] })?.map { Secret($0) },
                 isEnabled: wanted.enabled, allowsPrivateAddresses: wanted.allowPrivate,
-                settings: wanted.settings.map { CallSettings($0) }))
+                settings: try wanted.settings.map { try CallSettings($0) }))
         return try .json(provider.shown)
     }
 
@@ -145,16 +145,26 @@ extension Provider {
 }
 
 extension CallSettings {
-    fileprivate init(_ wanted: AICallSettings) {
+    fileprivate init(_ wanted: AICallSettings) throws {
+        let protocols = try wanted.protocols?.map { name in
+            guard let known = ModelProtocol(rawValue: name) else {
+                throw AppError(
+                    .badRequest,
+                    "'\(name.prefix(40))' is no protocol; there are \(ModelProtocol.allCases.map(\.rawValue).joined(separator: ", ")).",
+                    field: "settings.protocols")
+            }
+            return known
+        }
         self.init(
             firstByteSeconds: wanted.firstByteSeconds, idleSeconds: wanted.idleSeconds, totalSeconds: wanted.totalSeconds,
-            pingSeconds: wanted.pingSeconds, drainSeconds: wanted.drainSeconds, models: wanted.models?.mapValues { Self($0) })
+            pingSeconds: wanted.pingSeconds, drainSeconds: wanted.drainSeconds, protocols: protocols, region: wanted.region,
+            models: try wanted.models?.mapValues { try Self($0) })
     }
 
     fileprivate var shown: AICallSettings {
         AICallSettings(
             firstByteSeconds: firstByteSeconds, idleSeconds: idleSeconds, totalSeconds: totalSeconds, pingSeconds: pingSeconds,
-            drainSeconds: drainSeconds, models: models?.mapValues(\.shown))
+            drainSeconds: drainSeconds, protocols: protocols?.map(\.rawValue), region: region, models: models?.mapValues(\.shown))
     }
 }
 

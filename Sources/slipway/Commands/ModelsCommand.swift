@@ -35,7 +35,7 @@ struct ModelsCommand: AsyncParsableCommand {
             abstract: "Set the price of a model from now on, in dollars per million tokens. A model without one cannot be called.")
         @OptionGroup var connection: Connection
         @Argument(help: "Model id as the provider writes it.") var model: String
-        @Option(help: "anthropic, openai, azure or gemini.") var type: String
+        @Option(help: "anthropic, openai, azure, gemini or bedrock.") var type: String
         @Option(name: .customLong("input-price"), help: "Input tokens.") var inputPrice: String
         @Option(name: .customLong("output-price"), help: "Output tokens.") var outputPrice: String
         @Option(help: "Cached input tokens; default: as input.") var cacheRead: String?

@@ -33,7 +33,8 @@ struct ProvidersCommand: AsyncParsableCommand {
             abstract: "Add a provider; its key is asked for, or read from standard input, and stored encrypted.")
         @OptionGroup var connection: Connection
         @Argument(help: "Name: the part of the path after /api/v2/ai-gateway/.") var name: String
-        @Option(help: "anthropic, openai (also for every server that speaks Chat Completions), azure or gemini.") var type: String
+        @Option(help: "anthropic, openai (also for every server that speaks Chat Completions), azure, gemini or bedrock.") var type:
+            String
         @Option(help: "Address, e.g. https://api.example.com/v1. Default: the provider's public one.") var baseURL: String?
         @Flag(help: "Read the key from standard input instead of asking.") var keyStdin = false
         @Flag(help: "The provider needs no key.") var noKey = false
@@ -78,6 +79,11 @@ struct ProvidersCommand: AsyncParsableCommand {
         @Option(help: "Seconds for the whole call, 1 to 86400.") var total: Int?
         @Option(help: "Seconds of silence after which a stream's client gets a ping; 0: never.") var ping: Int?
         @Option(help: "Seconds for which a stream is read on when its client has left; 0: aborted.") var drain: Int?
+        @Option(
+            name: .customLong("protocol"),
+            help: "chat_completions or responses, where a server has only one of them; may be given twice.")
+        var protocols: [String] = []
+        @Option(help: "Bedrock: the region to sign for, where the address does not name it.") var region: String?
 
         func run() async throws {
             try await reporting {
@@ -104,7 +110,8 @@ struct ProvidersCommand: AsyncParsableCommand {
             AICallSettings(
                 firstByteSeconds: firstByte ?? settings.firstByteSeconds, idleSeconds: idle ?? settings.idleSeconds,
                 totalSeconds: total ?? settings.totalSeconds, pingSeconds: ping ?? settings.pingSeconds,
-                drainSeconds: drain ?? settings.drainSeconds, models: settings.models)
+                drainSeconds: drain ?? settings.drainSeconds, protocols: protocols.isEmpty ? settings.protocols : protocols,
+                region: region ?? settings.region, models: settings.models)
         }
     }
 

@@ -1,0 +1,80 @@
+import Core
+import Foundation
+import ModelAPI
+import NIOCore
+
+/// A call in the protocol of an upstream that does not speak the client's.
+struct Translation: Sendable {
+    var request: ClientRequest
+    var format: UpstreamFormat
+    var upstream: UpstreamRequest
+    var context: AnswerContext
+
+    /// - Throws: `badRequest` for what the upstream cannot be asked.
+    init(_ request: ClientRequest, _ target: Target, _ format: UpstreamFormat, requestID: String) throws(AppError) {
+        self.request = request
+        self.format = format
+        upstream = try request.encode(
+            for: format, model: target.model, defaultMaxOutputTokens: min(32_000, target.price.maxOutputTokens))
+        context = AnswerContext(request, upstream, requestID: requestID, created: Int(Date().timeIntervalSince1970))
+    }
+
+    var translator: AnswerTranslator { AnswerTranslator(request, from: format, context) }
+
+    /// Where the upstream is asked.
+    func route(model: String) -> String {
+        switch format {
+        case .bedrockMessages: String(AWSPath.bedrock(request.stream ? .invokeStream : .invoke, model: model).dropFirst())
+        default: format.api.route(model: model, stream: request.stream)
+        }
+    }
+
+    /// Only what says how the body is to be read: a client's other headers are for its own provider.
+    var headers: [(name: String, value: String)] {
+        var headers = [
+            (name: "content-type", value: "application/json"),
+            (name: "accept", value: request.stream ? "text/event-stream" : "application/json"),
+        ]
+        if format == .messages { headers.append((name: "anthropic-version", value: "2023-06-01")) }
+        if format == .bedrockMessages {
+            headers[1].value = request.stream ? "application/vnd.amazon.eventstream" : "application/json"
+        }
+        return headers
+    }
+
+    /// An error of the upstream in the client's words.
+    func error(status: Int, _ body: ByteBuffer, retryAfter: Duration?) -> ErrorShape.Answer {
+        let error = UpstreamError.read(body)
+        return ErrorShape.body(
+            request.api, status: status, message: error.message, requestID: context.requestID, retryAfter: retryAfter)
+    }
+}
+
+extension RoutePlan {
+    /// Translates the call for the targets that need it. Targets that cannot be asked are left out.
+    ///
+    /// - Throws: `badRequest` when none is left.
+    func translated(_ call: GatewayCall, _ api: ModelProtocol) throws(AppError) -> RoutePlan {
+        guard targets.contains(where: { $0.format != nil }) else { return self }
+        var plan = self
+        plan.targets = []
+        var refusal: AppError?
+        var read: ClientRequest?
+        for var target in targets {
+            if let format = target.format {
+                do throws(AppError) {
+                    let request: ClientRequest
+                    if let read { request = read } else { request = try ClientRequest.read(call.body, as: api) }
+                    read = request
+                    target.translation = try Translation(request, target, format, requestID: call.requestID)
+                } catch {
+                    refusal = refusal ?? error
+                    continue
+                }
+            }
+            plan.targets.append(target)
+        }
+        if plan.targets.isEmpty, let refusal { throw refusal }
+        return plan
+    }
+}
