@@ -21,7 +21,7 @@ struct Outgoing: Sendable {
             body = translation.upstream.body
             headers = HeaderEdits.upstream(translation.headers, key: Self.plainKey(attempt), type: provider.type)
             // Claude's own body stays as the client wrote it, but for what Bedrock wants elsewhere.
-            if translation.format == .bedrockMessages, facts.api == .messages,
+            if translation.passesBody,
                 let edits = try? BedrockBody.edits(facts.call.body, betas: Self.betas(facts.call.headers))
             {
                 body = BodyEdit.apply(all: edits, to: facts.call.body)

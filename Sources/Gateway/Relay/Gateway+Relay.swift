@@ -162,7 +162,7 @@ extension Gateway {
 
     private func translate(_ upstream: inout Upstream, _ translation: Translation) throws(AppError) {
         let response = upstream.response
-        var losses = translation.upstream.losses
+        var losses = translation.losses
         var headers = [(name: "content-type", value: upstream.isStream ? "text/event-stream" : "application/json")]
         if let whole = upstream.whole {
             if response.status < 300 {

@@ -21,6 +21,12 @@ struct Translation: Sendable {
 
     var translator: AnswerTranslator { AnswerTranslator(request, from: format, context) }
 
+    /// Claude on Bedrock, asked in Claude's own words: the body passes but for what Bedrock wants elsewhere.
+    var passesBody: Bool { format == .bedrockMessages && request.api == .messages }
+
+    /// What the client asked for and the upstream is not.
+    var losses: Losses { passesBody ? Losses() : upstream.losses }
+
     /// Where the upstream is asked.
     func route(model: String) -> String {
         switch format {

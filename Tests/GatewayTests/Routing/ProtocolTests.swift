@@ -124,7 +124,7 @@ import Testing
                     ("openai", "v1/responses", #"{"model":"unpriced","input":"hi"}"#, #""type":"permission_error""#),
                     ("gemini", "v1beta/models/unpriced:generateContent", #"{"contents":[]}"#, #""status":"PERMISSION_DENIED""#),
                     ("gemini", "v1beta/models/test-model:streamGenerateContent", #"{"contents":[]}"#, "alt=sse"),
-                    ("anthropic", "v1/responses", Self.responses, "does not serve"),
+                    ("anthropic", "v1beta/models/test-model:generateContent", Self.gemini, "gemini providers only"),
                     ("openai", "v1/responses/resp_1", "{}", "is not served"),
                 ] {
                     let answer = await gateway.call(stage.call(body, provider: provider, route: route))
