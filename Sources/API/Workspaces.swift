@@ -114,11 +114,13 @@ public struct WorkspaceBuild: Codable, Sendable, Equatable {
     public var job: Job
     /// Of a start: for `/api/v2/workspaceagents/{agent}/logs`.
     public var agentID: String?
+    /// Bytes in its log and in its agent's: grows when there is more to read.
+    public var logLength: Int
     public var createdAt: Date
 
     public init(
         id: String, workspaceID: String, workspaceName: String, buildNumber: Int, transition: String, reason: String, job: Job,
-        agentID: String? = nil, createdAt: Date
+        agentID: String? = nil, logLength: Int, createdAt: Date
     ) {
         self.id = id
         self.workspaceID = workspaceID
@@ -128,6 +130,7 @@ public struct WorkspaceBuild: Codable, Sendable, Equatable {
         self.reason = reason
         self.job = job
         self.agentID = agentID
+        self.logLength = logLength
         self.createdAt = createdAt
     }
 }

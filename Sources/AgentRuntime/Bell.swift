@@ -8,10 +8,11 @@ final class Bell: Sendable {
     private struct State {
         var generation: UInt64 = 0
         var next = 0
-        var waiting: [Int: EventLoopPromise<Void>] = [:]
+        var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
     }
 
     private let state = NIOLockedValueBox(State())
+    /// For the timers alone: whoever rings resumes those who wait without a detour over it.
     private let loop: any EventLoop
 
     init(loop: any EventLoop) { self.loop = loop }
@@ -24,26 +25,30 @@ final class Bell: Sendable {
             defer { state.waiting = [:] }
             return state.waiting
         }
-        for promise in waiting.values { promise.succeed() }
+        for continuation in waiting.values { continuation.resume() }
     }
 
     /// Returns at a ring after `generation`, at the deadline, or when the task is cancelled.
     func wait(after generation: UInt64, until deadline: NIODeadline) async {
-        let promise = loop.makePromise(of: Void.self)
-        let ticket = state.withLockedValue { state -> Int? in
-            guard state.generation == generation else { return nil }
+        let ticket = state.withLockedValue { state in
             state.next += 1
-            state.waiting[state.next] = promise
             return state.next
         }
-        guard let ticket else { return promise.succeed() }
-        let timer = loop.scheduleTask(deadline: deadline) { promise.succeed() }
+        let timer = loop.scheduleTask(deadline: deadline) { self.release(ticket) }
         await withTaskCancellationHandler {
-            try? await promise.futureResult.get()
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLockedValue { state in
+                    if state.generation != generation || Task.isCancelled || NIODeadline.now() >= deadline { return true }
+                    state.waiting[ticket] = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
         } onCancel: {
-            promise.succeed()
+            release(ticket)
         }
         timer.cancel()
-        state.withLockedValue { $0.waiting[ticket] = nil }
     }
+
+    private func release(_ ticket: Int) { state.withLockedValue { $0.waiting.removeValue(forKey: ticket) }?.resume() }
 }

@@ -14,7 +14,6 @@ package struct WorkspaceStack: Sendable {
     package let reconciler: WorkspaceReconciler
     package let presence: AgentPresence
     package let agentLogs: AgentLogBook
-    package let logs: WorkspaceLogs
 
     /// - Parameters:
     ///   - host: this machine's name for the database.
@@ -25,12 +24,11 @@ package struct WorkspaceStack: Sendable {
         notifications: PostgresListener?, logger: Logger
     ) {
         let presence = AgentPresence(pool: pool, replica: replica, logger: logger)
-        let agentLogs = AgentLogBook(pool: pool, logger: logger)
+        let changes = WorkspaceChanges()
+        let agentLogs = AgentLogBook(pool: pool, changes: changes, logger: logger)
         self.agentLogs = agentLogs
-        logs = WorkspaceLogs(pool: pool)
         let sessions = AgentSessions(
             logger: logger, onChange: { presence.note($0, $1) }, onLog: { agentLogs.note($0, $1) })
-        let changes = WorkspaceChanges()
         let service = WorkspaceService(
             pool: pool, host: host, sessions: sessions, changes: changes, space: space, logger: logger)
         self.presence = presence

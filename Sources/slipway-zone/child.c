@@ -13,9 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ABOVE = 64 };             // descriptors are parked at or above it while 0, 1, 2 … are filled
+enum {
+    ABOVE = 64,                  // descriptors are parked at or above it while 0, 1, 2 … are filled
+    OWN_VARIABLES = 1024,        // most that the zone itself was started with
+};
 
-struct report { int stage, error; };
+struct failure { volatile int stage, error; };
 
 // A child inherits its score: so the workload is the first to go when memory runs out, and the zone goes with nobody. The file is
 // opened while it still belongs to us.
@@ -25,6 +28,9 @@ enum { ZONE, COMMAND };
 void child_prepare(void) {
     oom_file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (oom_file < 0) dprintf(2, "zone: oom_score_adj: %s\n", strerror(errno));
+    // What a command inherits; once here instead of for each.
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    for (int s = 1; s < NSIG; s++) sigaction(s, &standard, NULL);
 }
 
 static void oom_score(int whose) {
@@ -32,13 +38,13 @@ static void oom_score(int whose) {
     if (oom_file >= 0) (void)!pwrite(oom_file, score, strlen(score), 0);
 }
 
-static _Noreturn void give_up(int report, enum start_stage stage) {
-    struct report r = {stage, errno};
-    (void)!write(report, &r, sizeof r);
+static _Noreturn void give_up(struct failure *failure, enum start_stage stage) {
+    failure->error = errno;
+    failure->stage = (int)stage;
     _exit(127);
 }
 
-static bool place_descriptors(const struct child *child, int *report) {
+static bool place_descriptors(const struct child *child) {
     int count = child->descriptor_count;
     if (child->terminal[0]) {
         int terminal = open(child->terminal, O_RDWR | O_CLOEXEC);   // a new session's first terminal becomes its own
@@ -53,23 +59,15 @@ static bool place_descriptors(const struct child *child, int *report) {
         for (int i = 0; i < count; i++)
             if (dup2(parked[i], i) < 0) return false;
     }
-    // The report keeps the number after the last one; it is close-on-exec.
-    if (*report != count) {
-        if (dup3(*report, count, O_CLOEXEC) < 0) return false;
-        *report = count;
-    }
-    return syscall(SYS_close_range, count + 1, ~0u, 0) == 0;
+    return syscall(SYS_close_range, count, ~0u, 0) == 0;
 }
 
 // Until the exec this process is not dumpable, like the zone: it has the zone's descriptors, which the rest of the workload, being
 // the same user, could else take out of it. The kernel closes what is close-on-exec before it makes the new program dumpable.
-static _Noreturn void become(const struct child *child, const struct start *start, int report) {
-    setsid();
-    int high = fcntl(report, F_DUPFD_CLOEXEC, ABOVE);
-    if (high < 0 || (report = high, !place_descriptors(child, &report))) give_up(report, STAGE_FORK);
-
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    for (int s = 1; s < NSIG; s++) sigaction(s, &standard, NULL);
+//
+// It runs on the zone's memory, which waits: whatever it writes there stays. Why it failed is told in `failure`.
+static _Noreturn __attribute__((noinline)) void become(const struct child *child, const struct start *start, struct failure *failure) {
+    if (setsid() < 0 || !place_descriptors(child)) give_up(failure, STAGE_FORK);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -77,30 +75,41 @@ static _Noreturn void become(const struct child *child, const struct start *star
     struct rlimit processes = {480, 480};             // room for zone and agent when the workload forks until it cannot
     if (!(start->flags & START_HELPER)) setrlimit(RLIMIT_NPROC, &processes);
 
-    if (chdir(start->directory)) give_up(report, STAGE_DIRECTORY);
-    for (char **variable = start->variables; *variable; variable++) putenv(*variable);
+    if (chdir(start->directory)) give_up(failure, STAGE_DIRECTORY);
     execvp(start->arguments[0], start->arguments);
-    give_up(report, STAGE_EXEC);
+    give_up(failure, STAGE_EXEC);
+}
+
+// Sets `environ`, which the exec takes along and which says where programs are, to the zone's own with those of the command.
+static bool set_environment(char **own, char **variables) {
+    static char *merged[OWN_VARIABLES + WIRE_STRINGS + 1];
+    size_t count = 0;
+    for (; own[count] && count < OWN_VARIABLES; count++) merged[count] = own[count];
+    if (own[count]) return false;
+    for (; *variables; variables++) {
+        size_t name = (size_t)(strchr(*variables, '=') - *variables) + 1, at = 0;
+        while (at < count && strncmp(merged[at], *variables, name)) at++;
+        merged[at] = *variables;
+        if (at == count) count++;
+    }
+    merged[count] = NULL;
+    environ = merged;
+    return true;
 }
 
 struct started child_start(const struct child *child, const struct start *start, pid_t *pid) {
-    int report[2];
-    if (pipe2(report, O_CLOEXEC)) return (struct started){.error = errno, .stage = STAGE_FORK};
+    char **own = environ;
+    if (!set_environment(own, start->variables)) return (struct started){.error = E2BIG, .stage = STAGE_REQUEST};
+    struct failure failure = {0};
     if (!(start->flags & START_HELPER)) oom_score(COMMAND);
-    *pid = fork();
-    if (*pid == 0) become(child, start, report[1]);
+    // Not fork: copying page tables and the faults after it take longer than the exec. Returns when the child has become the command.
+    *pid = vfork();
+    if (*pid == 0) become(child, start, &failure);
     int error = errno;
+    environ = own;
     oom_score(ZONE);
-    close(report[1]);
-    struct started result = {.error = *pid < 0 ? error : 0, .stage = STAGE_FORK};
-    struct report r;
-    ssize_t n = 0;
-    if (*pid > 0)
-        do n = read(report[0], &r, sizeof r); while (n < 0 && errno == EINTR);
-    close(report[0]);
-    if (n == sizeof r) {
-        waitpid(*pid, NULL, 0);
-        result = (struct started){.error = r.error ? r.error : EIO, .stage = (enum start_stage)r.stage};
-    }
-    return result;
+    if (*pid < 0) return (struct started){.error = error, .stage = STAGE_FORK};
+    if (!failure.stage) return (struct started){0};
+    waitpid(*pid, NULL, 0);
+    return (struct started){.error = failure.error ? failure.error : EIO, .stage = (enum start_stage)failure.stage};
 }

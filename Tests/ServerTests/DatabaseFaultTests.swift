@@ -60,6 +60,54 @@ struct DatabaseFaultTests {
         }
     }
 
+    enum Absence: String, CaseIterable { case hangs, isGone }
+
+    @Test(arguments: Absence.allCases)
+    func `a database that is away for half a minute under load costs neither an answer nor a task`(_ absence: Absence) async throws
+    {
+        try await OwnPostgres.with { postgres in
+            try await RawServer.with(ScriptedProvider.script()) { upstream in
+                let pool = postgres.pool()
+                try await pool.migrated()
+                let delegation = try await Delegation(url: postgres.url, pool)
+                let server = try await delegation.start(environment: ScriptedProvider.environment(upstream))
+                let client = delegation.client(server)
+                let task = try await delegation.delegate("demo: slow steps", to: server)
+                var answered: [String] = []
+                try await CallLoad.with(client) { load in
+                    try await load.more(20)
+                    try await delegation.follow(task, on: server) { events, _ in events.contains { $0.kind == "tool_call" } }
+                    let end = ContinuousClock.now + .seconds(30)
+                    switch absence {
+                    case .hangs: postgres.freeze()
+                    case .isGone: postgres.kill9()
+                    }
+                    try await eventually { try await client.get("/readyz").status == 503 }
+                    // The length of the outage is what is asked for here.
+                    try await Task.sleep(until: end)
+                    #expect(try await client.get("/healthz").status == 200)
+                    // Whoever was not answered was told why, and nothing else.
+                    #expect(Set(load.refused.keys) == [503], "\(load.refused)")
+                    let words = (load.refused[503] ?? "").split(separator: "\n")
+                    #expect(words.allSatisfy { $0.contains("atabase") || $0.contains("on record") }, "\(Set(words))")
+                    switch absence {
+                    case .hangs: postgres.thaw()
+                    case .isGone: try await postgres.start()
+                    }
+                    try await load.more(40)
+                    try await eventually { try await client.get("/readyz").status == 200 }
+                    await load.stop()
+                    answered = load.answered
+                }
+                try await delegation.expectCompleted(task, on: server, lines: Delegation.slowSteps)
+                try await Books(pool: pool).check(answered: answered)
+                try await Books(pool: pool).verify(client)
+                await pool.close()
+                try await delegation.cleanUp(task, server)
+            }
+        }
+    }
+
     @Test func `the embedded database is started again when it is killed under load, and the books agree`() async throws {
         try await RawServer.with(ScriptedProvider.script()) { upstream in
             let server = try await ServerProcess.start(database: nil, environment: ScriptedProvider.environment(upstream))

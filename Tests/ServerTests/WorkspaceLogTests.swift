@@ -47,6 +47,26 @@ struct WorkspaceLogTests {
         }
     }
 
+    @Test func `a log that is followed goes on by itself, also in the builds that come`() async throws {
+        try await JobBench.with { bench in
+            let server = try await bench.start()
+            try await bench.signIn(server)
+            #expect(try bench.slipway(["workspace", "create", "box"], server: server).status == 0)
+            let follower = try bench.begin(["workspace", "logs", "box", "--follow", "--output", "json"], server: server)
+            try await follower.wait(for: "The sandbox runs:")
+            try await follower.wait(for: "connected to")
+            #expect(try bench.slipway(["workspace", "stop", "box"], server: server).status == 0)
+            try await follower.wait(for: "Stopping workspace")
+            follower.end()
+            let told = try lines(follower.output)
+            #expect(Set(told.map(\.build)) == [1, 2])
+            #expect(told.count { $0.output == "Build 1." } == 1 && told.count { $0.output == "Build 2." } == 1, "\(told)")
+            #expect(try bench.slipway(["workspace", "delete", "box"], server: server).status == 0)
+            while try bench.slipway(["workspace", "list"], server: server).output.contains("box") {}
+            await server.stop()
+        }
+    }
+
     @Test func `a workspace that does not start says why, and where there is more`() async throws {
         try await JobBench.with(arguments: ["--libexec", "/nowhere"]) { bench in
             let server = try await bench.start()

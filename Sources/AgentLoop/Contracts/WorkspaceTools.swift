@@ -107,14 +107,22 @@ package struct CommandOutput: Sendable, Equatable {
     package var skipped: Int
     /// Since its start; nil when the agent does not know.
     package var runtime: Duration?
+    /// It is over, and this is the last of what it wrote. False says nothing: read on.
+    package var isComplete: Bool
 
-    package init(state: CommandState, data: Data, cursor: Int, skipped: Int = 0, runtime: Duration? = nil) {
+    package init(
+        state: CommandState, data: Data, cursor: Int, skipped: Int = 0, runtime: Duration? = nil, isComplete: Bool = false
+    ) {
         self.state = state
         self.data = data
         self.cursor = cursor
         self.skipped = skipped
         self.runtime = runtime
+        self.isComplete = isComplete
     }
+
+    /// Nothing is left to read.
+    package var isLast: Bool { state.isOver && (isComplete || data.isEmpty) }
 }
 
 package enum CommandSignal: String, Sendable { case interrupt, terminate, kill }
@@ -131,7 +139,10 @@ package protocol WorkspaceTools: Sendable {
     func list(_ path: String, depth: Int, limit: Int) async throws -> Cut<ListedFile>
     func search(pattern: String, path: String, glob: String?, limit: Int) async throws -> Cut<FoundLine>
     /// Idempotent by the call's id, which is the process's name from then on.
-    func start(_ command: CommandStart, effect: Effect) async throws -> CommandState
+    ///
+    /// - Parameter wait: so long a command that ends soon may be waited for, which saves asking for its output.
+    /// - Returns: what it wrote so far; nil when it was started and nothing was read.
+    func start(_ command: CommandStart, effect: Effect, wait: Duration) async throws -> CommandOutput?
     /// Answers when there is output behind the cursor, when the command is over, or after `wait`.
     func output(_ process: CallID, after cursor: Int, wait: Duration) async throws -> CommandOutput
     /// To the whole process group.

@@ -21,18 +21,18 @@ struct ScriptRunner: Sendable {
     func run(_ script: String, directory: String, environment: [String: String]) async throws -> Outcome {
         let id = CallID()
         let start = CommandStart(command: script, directory: directory, environment: environment)
-        if case .unknown(let why) = try await tools.start(start, effect: Effect(call: id, fence: fence)) {
-            throw AppError(.unavailable, "A command in the workspace was lost: \(why).")
-        }
+        var began = try await tools.start(start, effect: Effect(call: id, fence: fence), wait: .seconds(20))
         var collected = HeadTail(head: 64_000, tail: 64_000)
         var cursor = 0
         let clock = ContinuousClock()
         let end = clock.now + .seconds(600)
         while true {
-            let output = try await tools.output(id, after: cursor, wait: .seconds(20))
+            let output: CommandOutput
+            if let first = began { output = first } else { output = try await tools.output(id, after: cursor, wait: .seconds(20)) }
+            began = nil
             collected.feed(output.data)
             cursor = output.cursor
-            if output.state.isOver, output.data.isEmpty {
+            if output.isLast {
                 let text = PlainOutput.text(of: collected.whole ?? collected.first + collected.last)
                 switch output.state {
                 case .exited(let code): return Outcome(exitCode: code, output: text)

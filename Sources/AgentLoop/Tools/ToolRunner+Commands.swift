@@ -4,6 +4,8 @@ import Foundation
 extension ToolRunner {
     /// How long a command that is asked to end may take before it is killed.
     private static let killGrace = Duration.milliseconds(300)
+    /// So long a command's end is waited for together with its start, which no stop cuts short.
+    private static let firstWait = Duration.milliseconds(100)
     /// Beyond this a command that writes without end is read at a measured pace.
     private static let fastBytes = 1 << 20
 
@@ -12,11 +14,10 @@ extension ToolRunner {
     ) async throws -> CallOutcome {
         let effect = Effect(call: call.id, fence: fence)
         // Not cut short by a stop: whether it was started must be known.
-        let began = try await tools.start(start, effect: effect)
-        if case .unknown(let why) = began { return .result(unknown(call, why)) }
         var reading = OutputReading(collector: OutputCut.command.collector)
+        let first = try await tools.start(start, effect: effect, wait: min(wait, Self.firstWait))
         do {
-            try await read(call, number: call.number, &reading, wait: wait, untilOver: true, stop)
+            try await read(call, number: call.number, &reading, first: first, wait: wait, untilOver: true, stop)
         } catch is CancellationError {
             switch stop.stop {
             case .kill: try await kill(call, &reading)
@@ -83,17 +84,25 @@ extension ToolRunner {
 
     /// Reads until the command is over or the time has passed; or, without `untilOver`, until something was read.
     private func read(
-        _ call: TaskSnapshot.Call, number: Int, _ reading: inout OutputReading, wait: Duration, untilOver: Bool, _ stop: CallStopBox
+        _ call: TaskSnapshot.Call, number: Int, _ reading: inout OutputReading, first: CommandOutput? = nil, wait: Duration,
+        untilOver: Bool, _ stop: CallStopBox
     ) async throws {
+        var first = first
         while true {
             let left = max(.zero, wait - reading.elapsedForWait(untilOver: untilOver))
             let cursor = reading.cursor
             let id = call.id
-            let output = try await stop.waiting { try await tools.output(id, after: cursor, wait: min(left, .seconds(20))) }
+            let output: CommandOutput
+            if let first {
+                output = first
+            } else {
+                output = try await stop.waiting { try await tools.output(id, after: cursor, wait: min(left, .seconds(20))) }
+            }
+            first = nil
             reading.take(output)
             if !output.data.isEmpty { preview(number, String(decoding: output.data.prefix(16_384), as: UTF8.self)) }
             let isDrained = output.data.isEmpty
-            if output.state.isOver, isDrained { return }
+            if output.isLast { return }
             if left == .zero, isDrained || reading.collector.total > Self.fastBytes { return }
             if !untilOver, isDrained, reading.collector.total > 0 { return }
             if reading.collector.total > Self.fastBytes { try await stop.waiting { try await Task.sleep(for: .milliseconds(50)) } }
@@ -118,7 +127,7 @@ extension ToolRunner {
         while true {
             let output = try await tools.output(process, after: reading.cursor, wait: max(.zero, end - clock.now))
             reading.take(output)
-            if output.state.isOver && output.data.isEmpty || clock.now >= end { return reading }
+            if output.isLast || clock.now >= end { return reading }
         }
     }
 

@@ -1,4 +1,5 @@
 import NIOCore
+import NIOHPACK
 import NIOHTTP2
 
 package enum TunnelError: Error, Sendable, Equatable {
@@ -38,9 +39,13 @@ package struct Tunnel: Sendable {
 
     package var inbound: NIOHTTP2AsyncSequence<TunnelStream> { multiplexer.inbound }
 
-    package func open() async throws -> TunnelStream {
-        try await multiplexer.openStream { stream in
-            stream.eventLoop.makeCompletedFuture { try TunnelStream(stream) }
+    /// Opens a stream and sends its head, and a body if there is one already.
+    ///
+    /// - Parameter end: false when more of the body follows.
+    package func open(_ head: HPACKHeaders, body: ByteBuffer? = nil, end: Bool = true) async throws -> TunnelStream {
+        let opening = TunnelStream.Opening(head: head, body: body, end: end)
+        return try await multiplexer.openStream { stream in
+            stream.eventLoop.makeCompletedFuture { try TunnelStream(stream, opening: opening) }
         }
     }
 

@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHPACK
 import NIOHTTP2
@@ -14,27 +15,32 @@ package final class TunnelStream: Sendable {
     package let channel: any Channel
     /// Dropping it, or cancelling its reader, before the end resets the stream; leaving it unread holds the sender back.
     package let body: Body
-    private let head: EventLoopFuture<HPACKHeaders>
+    private let head = Head()
+
+    /// What is sent as soon as the stream is there.
+    struct Opening: Sendable {
+        var head: HPACKHeaders
+        var body: ByteBuffer?
+        var end: Bool
+    }
 
     /// Must run on the stream's event loop, in a stream initializer.
-    init(_ channel: any Channel) throws {
+    init(_ channel: any Channel, opening: Opening? = nil) throws {
         let inputEnded = Flag()
         let sequence = Body.makeSequence(
             elementType: ByteBuffer.self, failureType: (any Error).self,
             backPressureStrategy: .init(lowWatermark: 8, highWatermark: 32),
             finishOnDeinit: false, delegate: Demand(channel: channel, inputEnded: inputEnded))
-        let promise = channel.eventLoop.makePromise(of: HPACKHeaders.self)
         self.channel = channel
         self.body = sequence.sequence
-        self.head = promise.futureResult
         try channel.syncOptions?.setOption(.autoRead, value: false)
         try channel.pipeline.syncOperations.addHandler(
-            StreamHandler(head: promise, source: sequence.source, inputEnded: inputEnded))
+            StreamHandler(head: head, source: sequence.source, inputEnded: inputEnded, opening: opening))
     }
 
     package func receiveHead() async throws -> HPACKHeaders {
         try await withTaskCancellationHandler {
-            try await head.get()
+            try await head.value()
         } onCancel: {
             reset()
         }
@@ -46,10 +52,9 @@ package final class TunnelStream: Sendable {
 
     /// Head and short body in one flush, without waiting: a failure shows up as the stream's end.
     package func post(_ headers: HPACKHeaders, body: ByteBuffer? = nil, end: Bool = true) {
-        let head = HTTP2Frame.FramePayload.headers(.init(headers: headers, endStream: end && body == nil))
-        guard let body else { return channel.writeAndFlush(head, promise: nil) }
-        channel.write(head, promise: nil)
-        channel.writeAndFlush(HTTP2Frame.FramePayload.data(.init(data: .byteBuffer(body), endStream: end)), promise: nil)
+        let opening = Opening(head: headers, body: body, end: end)
+        // One visit to the event loop for both.
+        channel.eventLoop.execute { [channel] in opening.write(to: channel) }
     }
 
     /// Returns when the bytes left for the socket, that is after flow control let them through.
@@ -88,14 +93,52 @@ package final class TunnelStream: Sendable {
     /// Waits until both directions ended: whoever answers must keep the stream until then, or the answer is reset.
     package func waitUntilClosed() async { try? await channel.closeFuture.get() }
 
-    /// RST_STREAM(CANCEL), unless both directions already ended.
-    package func reset() { channel.close(promise: nil) }
+    /// RST_STREAM(CANCEL), unless both directions already ended. Who waits for the head is told, also if the stream never got onto the
+    /// connection.
+    package func reset() {
+        channel.close(promise: nil)
+        head.complete(.failure(TunnelError.streamClosed))
+    }
 
     private func put(_ frame: HTTP2Frame.FramePayload) async throws {
         try await withTaskCancellationHandler {
             try await channel.writeAndFlush(frame).get()
         } onCancel: {
             reset()
+        }
+    }
+
+    /// The head, once it has come, for one reader at a time.
+    final class Head: Sendable {
+        private enum State {
+            case awaited([CheckedContinuation<HPACKHeaders, any Error>])
+            case done(Result<HPACKHeaders, any Error>)
+        }
+
+        private let state = NIOLockedValueBox(State.awaited([]))
+
+        func value() async throws -> HPACKHeaders {
+            try await withCheckedThrowingContinuation { continuation in
+                let result = state.withLockedValue { state -> Result<HPACKHeaders, any Error>? in
+                    switch state {
+                    case .done(let result): return result
+                    case .awaited(let waiting):
+                        state = .awaited(waiting + [continuation])
+                        return nil
+                    }
+                }
+                if let result { continuation.resume(with: result) }
+            }
+        }
+
+        /// The first result counts.
+        func complete(_ result: Result<HPACKHeaders, any Error>) {
+            let waiting = state.withLockedValue { state -> [CheckedContinuation<HPACKHeaders, any Error>] in
+                guard case .awaited(let waiting) = state else { return [] }
+                state = .done(result)
+                return waiting
+            }
+            for continuation in waiting { continuation.resume(with: result) }
         }
     }
 
@@ -113,22 +156,37 @@ package final class TunnelStream: Sendable {
     }
 }
 
+extension TunnelStream.Opening {
+    /// On the channel's event loop.
+    fileprivate func write(to channel: any Channel) {
+        let first = HTTP2Frame.FramePayload.headers(.init(headers: head, endStream: end && body == nil))
+        guard let body else { return channel.writeAndFlush(first, promise: nil) }
+        channel.write(first, promise: nil)
+        channel.writeAndFlush(HTTP2Frame.FramePayload.data(.init(data: .byteBuffer(body), endStream: end)), promise: nil)
+    }
+}
+
 /// Sorts a stream's frames into head and body.
 private final class StreamHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTP2Frame.FramePayload
     typealias OutboundIn = HTTP2Frame.FramePayload
     typealias OutboundOut = HTTP2Frame.FramePayload
 
-    private let head: EventLoopPromise<HPACKHeaders>
+    private let head: TunnelStream.Head
+    private var opening: TunnelStream.Opening?
     private let source: TunnelStream.Body.Source
     private let inputEnded: TunnelStream.Flag
     private var batch: [ByteBuffer] = []
 
-    init(head: EventLoopPromise<HPACKHeaders>, source: TunnelStream.Body.Source, inputEnded: TunnelStream.Flag) {
-        (self.head, self.source, self.inputEnded) = (head, source, inputEnded)
+    init(
+        head: TunnelStream.Head, source: TunnelStream.Body.Source, inputEnded: TunnelStream.Flag, opening: TunnelStream.Opening?
+    ) {
+        (self.head, self.source, self.inputEnded, self.opening) = (head, source, inputEnded, opening)
     }
 
     func channelActive(context: ChannelHandlerContext) {
+        opening?.write(to: context.channel)
+        opening = nil
         context.read()
         context.fireChannelActive()
     }
@@ -136,7 +194,7 @@ private final class StreamHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch Self.unwrapInboundIn(data) {
         case .headers(let headers):
-            head.succeed(headers.headers)  // a second block would be trailers, which nobody sends
+            head.complete(.success(headers.headers))  // a second block would be trailers, which nobody sends
             if headers.endStream { end() }
         case .data(let data):
             if case .byteBuffer(let bytes) = data.data, bytes.readableBytes > 0 { batch.append(bytes) }
@@ -171,7 +229,7 @@ private final class StreamHandler: ChannelDuplexHandler {
     }
 
     private func fail(_ error: any Error) {
-        head.fail(error)
+        head.complete(.failure(error))
         inputEnded.value.store(true, ordering: .releasing)
         source.finish(error)
     }

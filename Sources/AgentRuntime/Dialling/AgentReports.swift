@@ -24,8 +24,7 @@ struct AgentReports: Sendable {
     }
 
     private func send(_ batch: AgentLogLines, over tunnel: Tunnel) async throws {
-        let stream = try await tunnel.open()
-        stream.post(
+        let stream = try await tunnel.open(
             [":method": "POST", ":scheme": "http", ":authority": "server", ":path": "/v1/logs"], body: try WireJSON.encode(batch))
         let head = try await stream.receiveHead()
         _ = try await stream.collect(upTo: 4096)

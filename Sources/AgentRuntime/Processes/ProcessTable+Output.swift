@@ -5,6 +5,8 @@ import NIOCore
 
 extension ProcessTable {
     static let mostOutput = 1 << 20
+    /// As much is read where it is asked for; the way to a thread that may block takes longer.
+    private static let mostAtOnce: Int64 = 1 << 16
 
     /// Reads output; waits if there is none yet.
     func output(
@@ -25,6 +27,7 @@ extension ProcessTable {
         try Task.checkCancellation()
         // The status first: what an ended process wrote is all there when its end is told.
         let status = try status(id)
+        if status.outputBytes <= Self.mostAtOnce { return try read(number, status, position, limit: min(limit, Self.mostOutput)) }
         return try await pool.run { try self.read(number, status, position, limit: min(limit, Self.mostOutput)) }
     }
 

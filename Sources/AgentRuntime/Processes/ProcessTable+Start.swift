@@ -26,8 +26,8 @@ extension ProcessTable {
         case .reused:
             throw Self.reused(request.id)
         case .new(let entry):
-            // Not structured: what was journaled is carried through, even if whoever asked goes away. Awaited here all the same.
-            try await Task { try await self.begin(entry, request, start) }.value
+            // What was journaled is carried through, even if whoever asked goes away: nothing in it looks at cancellation.
+            try await begin(entry, request, start)
             return (try status(request.id), true)
         }
     }

@@ -72,13 +72,15 @@ extension ProcessTable {
             return (live, status.state != .running && entry.result == nil, isOver)
         }
         guard let live else { return }
+        let end: CallLedger.Result = status.state == .killed ? .signaled(Int32(status.code)) : .exited(Int32(status.code))
+        let endedAt = Int64(status.endedNanoseconds / 1_000_000)
         if isNewEnd {
-            end(
-                number, status.state == .killed ? .signaled(Int32(status.code)) : .exited(Int32(status.code)),
-                at: Int64(status.endedNanoseconds / 1_000_000), outputBytes: live.outputBytes)
+            state.withLockedValue { $0.ledger.end(number, end, now: endedAt, outputBytes: live.outputBytes) }
         }
         live.turned.ring()
         live.changed.ring()
+        // Whoever waits need not wait for the disk: until it is told to forget, the zone can tell a new agent the same.
+        if isNewEnd { record(number, end, at: endedAt, outputBytes: live.outputBytes) }
         if isOver {
             keep(number)
             forget(Self.zoneID(number))
@@ -88,6 +90,10 @@ extension ProcessTable {
     /// Remembers a result. The zone keeps it too until it is told to forget, so a journal that cannot be written loses nothing yet.
     func end(_ number: UInt64, _ result: CallLedger.Result, at: Int64, outputBytes: Int64) {
         state.withLockedValue { $0.ledger.end(number, result, now: at, outputBytes: outputBytes) }
+        record(number, result, at: at, outputBytes: outputBytes)
+    }
+
+    private func record(_ number: UInt64, _ result: CallLedger.Result, at: Int64, outputBytes: Int64) {
         do { try journal.append(.end(number, result, at: at, outputBytes: outputBytes)) } catch {
             log.error("a result was not recorded: \((error as? SystemError)?.text ?? "\(error)")")
         }

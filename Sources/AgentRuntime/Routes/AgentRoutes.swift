@@ -14,17 +14,14 @@ struct AgentRoutes: Sendable {
     func serve(_ tunnel: Tunnel) async {
         await withDiscardingTaskGroup { group in
             do {
-                for try await stream in tunnel.inbound { group.addTask { await answer(stream) } }
+                for try await stream in tunnel.inbound {
+                    // A task of its own so that the stream's end can cancel it: what was journaled goes on by itself.
+                    let work = Task { await respond(stream) }
+                    stream.channel.closeFuture.whenComplete { _ in work.cancel() }
+                    group.addTask { await work.value }
+                }
             } catch {}
         }
-    }
-
-    /// A stream that is reset cancels its work; what was journaled goes on by itself.
-    private func answer(_ stream: TunnelStream) async {
-        // Awaited below; a task of its own so that the stream's end can cancel it.
-        let work = Task { await respond(stream) }
-        stream.channel.closeFuture.whenComplete { _ in work.cancel() }
-        await work.value
     }
 
     private func respond(_ stream: TunnelStream) async {

@@ -22,11 +22,13 @@ package struct GatewayCall: Sendable {
     package var origin: Origin
     package var requestID: String
     package var clientAddress: String?
+    /// Hears once the call is booked.
+    package var booking: Booking?
 
     package init(
         id: InterceptionID = InterceptionID(), principal: Principal, provider: String, route: String, method: String = "POST",
         headers: [(name: String, value: String)] = [], body: ByteBuffer = ByteBuffer(), origin: Origin = .http, requestID: String,
-        clientAddress: String? = nil
+        clientAddress: String? = nil, booking: Booking? = nil
     ) {
         self.id = id
         self.principal = principal
@@ -38,6 +40,32 @@ package struct GatewayCall: Sendable {
         self.origin = origin
         self.requestID = requestID
         self.clientAddress = clientAddress
+        self.booking = booking
+    }
+}
+
+/// Tells whoever made a call what was booked for it. A call that was refused is never booked.
+package struct Booking: Sendable {
+    private let costs: AsyncStream<NanoDollars>
+    private let tell: AsyncStream<NanoDollars>.Continuation
+
+    package init() { (costs, tell) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1)) }
+
+    /// The cost in the ledger's row; nil when nothing was heard in time: another process may have booked it. For one who waits.
+    package func cost(within patience: Duration) async -> NanoDollars? {
+        let timer = Task {
+            try? await Task.sleep(for: patience)
+            tell.finish()
+        }
+        defer { timer.cancel() }
+        for await cost in costs { return cost }
+        return nil
+    }
+
+    /// Nil: it was booked already, so the ledger has to be read.
+    func booked(_ cost: NanoDollars?) {
+        if let cost { tell.yield(cost) }
+        tell.finish()
     }
 
     /// Google's clients may send their key, a Slipway token here, as `key=` in the query: it goes neither upstream nor on record.

@@ -76,6 +76,9 @@ final class SettleLoop: Sendable {
                 if result.lost > 0 {
                     logger.error("calls without an interception cannot be settled", metadata: ["calls": "\(result.lost)"])
                 }
+                for settlement in batch {
+                    settlement.booking?.booked(result.booked.contains(settlement.subject) ? settlement.cost : nil)
+                }
                 let n = chain.head.n
                 unconfirmed.withLockedValue { $0.append(Unconfirmed(n: n, settlements: batch)) }
                 return

@@ -13,6 +13,8 @@ struct SettleTransaction {
         var alreadySettled = 0
         /// The database lost their interceptions in a crash, before any answer was released.
         var lost = 0
+        /// The rows that were written.
+        var booked: Set<String> = []
     }
 
     func run(_ pool: PostgresPool) async throws -> Result {
@@ -53,7 +55,8 @@ struct SettleTransaction {
             if settled.insert(settlement.interception.uuid).inserted { open.append(settlement) }
         }
         let lost = batch.filter { !known.contains($0.interception.uuid) }.count
-        let result = Result(alreadySettled: batch.count - open.count - lost, lost: lost)
+        let result = Result(
+            alreadySettled: batch.count - open.count - lost, lost: lost, booked: Set(open.map(\.subject)))
         if open.isEmpty { return (result, nil) }
         let attempts = AttemptRows.of(open)
         let entries =

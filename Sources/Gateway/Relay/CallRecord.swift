@@ -137,7 +137,7 @@ final class CallRecord: Sendable {
             provider: state.target.provider.name, model: state.target.model.storable, price: state.target.price.id,
             state: verdict.state, usage: verdict.usage, cost: state.target.price.cost(of: verdict.usage),
             answerHash: state.recorder.digest, answerSize: state.recorder.size, toolsHash: Content.toolsHash(tools),
-            ending: verdict.ending, attempts: state.attempts)
+            ending: verdict.ending, attempts: state.attempts, booking: facts.call.booking)
     }
 
     private func content(_ state: inout State, _ kind: Content.State, tools: [Content.ToolCall]) -> ContentWrite? {

@@ -42,17 +42,23 @@ struct AgentTools: WorkspaceTools {
         return Cut(items: lines, isCut: result.truncated != nil)
     }
 
-    func start(_ command: CommandStart, effect: Effect) async throws -> CommandState {
-        let status = try await agent.start(
+    func start(_ command: CommandStart, effect: Effect, wait: Duration) async throws -> CommandOutput? {
+        let id = effect.call.description
+        let first = try await agent.run(
             ProcessStart(
-                id: effect.call.description, fence: fence(effect), shell: command.command, directory: command.directory,
-                environment: command.environment, sandbox: agent.sandbox))
-        return try Self.state(status)
+                id: id, fence: fence(effect), shell: command.command, directory: command.directory,
+                environment: command.environment, sandbox: agent.sandbox),
+            within: wait, from: .cursor(0))
+        return try await output(id, first)
     }
 
     func output(_ process: AgentLoop.CallID, after cursor: Int, wait: Duration) async throws -> CommandOutput {
         let id = process.description
-        var piece = try await agent.output(id, from: .cursor(Int64(cursor)), limit: 1 << 20, wait: wait)
+        return try await output(id, try await agent.output(id, from: .cursor(Int64(cursor)), limit: 1 << 20, wait: wait))
+    }
+
+    private func output(_ id: String, _ first: ProcessOutput) async throws -> CommandOutput {
+        var piece = first
         var data = piece.data
         let skipped = piece.truncatedBefore
         // "Over" must mean that nothing is left to read: who is told so stops asking.
@@ -65,7 +71,7 @@ struct AgentTools: WorkspaceTools {
         let end = piece.status.endedAt ?? Date()
         return CommandOutput(
             state: try Self.state(piece.status), data: data, cursor: Int(piece.cursor), skipped: Int(skipped),
-            runtime: .seconds(max(0, end.timeIntervalSince(piece.status.startedAt))))
+            runtime: .seconds(max(0, end.timeIntervalSince(piece.status.startedAt))), isComplete: piece.isComplete)
     }
 
     func signal(_ process: AgentLoop.CallID, _ signal: CommandSignal, effect: Effect) async throws -> EffectOutcome {

@@ -15,18 +15,23 @@ struct GatewayModelClient: ModelClient {
         let target = try gateway.resolve(model: call.model, for: call.principal)
         var conversation = call.conversation
         conversation.model = target.model
+        let booking = Booking()
         let answer = await gateway.call(
             GatewayCall(
                 id: call.id, principal: call.principal, provider: target.provider, route: target.route,
                 headers: Self.headers(target.api), body: conversation.encode(as: target.api, stream: true),
-                origin: .loop(task: call.task, step: call.step), requestID: RequestScope.requestID ?? call.id.description))
+                origin: .loop(task: call.task, step: call.step), requestID: RequestScope.requestID ?? call.id.description,
+                booking: booking))
         var reader = AnswerReader(target.api, streamed: Self.isStream(answer.headers))
         do {
             guard answer.status == 200 else { throw try await failure(call.id, answer) }
             for await chunk in answer.body { try reader.feed(chunk, onDelta: preview) }
             try Task.checkCancellation()
             reader.finish(onDelta: preview)
-            return try await read(reader, call.id, cost: try await ledger.cost(of: call.id))
+            var cost = await booking.cost(within: LedgerLookup.patience)
+            try Task.checkCancellation()
+            if cost == nil { cost = try await ledger.cost(of: call.id, within: .zero) }
+            return try await read(reader, call.id, cost: cost ?? .zero)
         } catch is CancellationError {
             throw await stopped(reader, call.id)
         }
@@ -90,7 +95,7 @@ struct GatewayModelClient: ModelClient {
 /// What a call cost, as it was booked: a task's total is the sum of the ledger, never a second calculation.
 struct LedgerLookup: TaskLedger {
     /// Bookings follow an answer's end within milliseconds, unless the database is away.
-    private static let patience = Duration.seconds(5)
+    static let patience = Duration.seconds(5)
 
     let pool: PostgresPool
 

@@ -48,7 +48,7 @@ package struct Services: Sendable {
             goingAway: goingAway)
         taskRoutes.register(on: table)
         WorkspaceRoutes(desk: workspaces).register(on: table)
-        WorkspaceLogRoutes(desk: workspaces).register(on: table)
+        WorkspaceLogRoutes(desk: workspaces, goingAway: goingAway).register(on: table)
         ProviderRoutes(gateway: gateway, users: users).register(on: table)
         ModelRouteRoutes(gateway: gateway).register(on: table)
         BudgetRoutes(gateway: gateway, users: users).register(on: table)

@@ -47,7 +47,7 @@ extension Startup {
             tasks: tasks,
             interceptions: InterceptionDesk(gateway: gateway, users: users), audit: AuditDesk(gateway: gateway),
             keys: KeyDesk(pool: pool, ring: ring, facts: gateway.facts),
-            workspaces: WorkspaceDesk(workspaces: workspaces, logs: WorkspaceLogs(pool: pool)), logger: logger)
+            workspaces: WorkspaceDesk(workspaces: workspaces, logs: workspaces.logs), logger: logger)
     }
 
     private func startNotifications(_ database: Database) -> PostgresListener? {

@@ -5,6 +5,7 @@ import Hummingbird
 /// `/api/v2/workspaces/{workspace}/builds`, `/api/v2/workspacebuilds` and `/api/v2/workspaceagents`: what happened to a workspace.
 struct WorkspaceLogRoutes: Sendable {
     let desk: WorkspaceDesk
+    let goingAway: GoingAway
 
     func register(on table: RouteTable) {
         table.on(.get, APIPaths.workspaces + "/{workspace}/builds", .readWorkspaces, builds)
@@ -14,7 +15,17 @@ struct WorkspaceLogRoutes: Sendable {
     }
 
     @Sendable func builds(_ call: Call) async throws -> Response {
-        try .json(try await desk.builds(call.principal, try call.incoming.path("workspace")))
+        let workspace = try call.incoming.path("workspace")
+        guard let seen = try call.incoming.queryInt("seen") else {
+            return try .json(try await desk.builds(call.principal, workspace))
+        }
+        let patience = Duration.seconds(min(max(try call.incoming.queryInt("wait") ?? 0, 0), 60))
+        let found = try await call.incoming.context.disconnect().cancelling { [desk, goingAway] in
+            try await goingAway.unlessSet { try await desk.builds(call.principal, workspace, seen: seen, within: patience) }
+        }
+        // The server goes away: what there is now, and the next question finds another one.
+        if let found { return try .json(found) }
+        return try .json(try await desk.builds(call.principal, workspace))
     }
 
     @Sendable func build(_ call: Call) async throws -> Response {

@@ -8,10 +8,15 @@ extension WorkspaceDesk {
     private static let page = 1000
 
     /// The newest 100.
-    package func builds(_ principal: Principal, _ reference: String) async throws -> [API.WorkspaceBuild] {
+    ///
+    /// - Parameter seen: how long their logs were together; waits until that has changed, or for `patience`.
+    package func builds(
+        _ principal: Principal, _ reference: String, seen: Int? = nil, within patience: Duration = .zero
+    ) async throws -> [API.WorkspaceBuild] {
         let scope = scope(principal)
         let workspace = try await workspaces.get(principal, everyones: scope.owner == nil, reference: reference)
-        return try await logs.builds(scope, of: workspace.id).map(\.shown)
+        guard let seen else { return try await logs.builds(scope, of: workspace.id).map(\.shown) }
+        return try await logs.builds(scope, of: workspace.id, seen: seen, within: patience).map(\.shown)
     }
 
     package func build(_ principal: Principal, _ id: BuildID) async throws -> API.WorkspaceBuild {
@@ -43,6 +48,6 @@ extension Workspaces.WorkspaceBuild {
             id: id.description, workspaceID: workspace.description, workspaceName: workspaceName, buildNumber: number,
             transition: transition.rawValue, reason: reason,
             job: .init(status: job.rawValue, error: error, completedAt: completedAt),
-            agentID: agent?.uuidString.lowercased(), createdAt: createdAt)
+            agentID: agent?.uuidString.lowercased(), logLength: logLength, createdAt: createdAt)
     }
 }

@@ -47,9 +47,8 @@ package struct WorkspaceDesk: Sendable {
         guard !wanted.command.isEmpty, wanted.command.utf8.count <= 100_000 else {
             throw AppError(.badRequest, "The command must have 1 to 100000 bytes.", field: "command")
         }
-        let workspace = try await workspaces.get(principal, reference: reference)
         return try await workspaces.exec(
-            principal, workspace, command: wanted.command, directory: wanted.directory, within: .seconds(seconds)
+            principal, reference, command: wanted.command, directory: wanted.directory, within: .seconds(seconds)
         ).response
     }
 

@@ -14,8 +14,6 @@ extension AgentConnection {
         }
         let request = fileRequest(path, offset, limit)
         return try await ask(request) { stream, head in
-            stream.post(head)
-        } _: { stream, head in
             FileContent(
                 info: try self.info(request, head.first(name: Headers.info)), offset: offset,
                 data: Data(try await stream.collect(upTo: Int(limit)).readableBytesView))
@@ -32,8 +30,6 @@ extension AgentConnection {
     ) async throws -> FileInfo {
         let request = fileRequest(path, offset, limit, patience)
         return try await ask(request) { stream, head in
-            stream.post(head)
-        } _: { stream, head in
             let info = try self.info(request, head.first(name: Headers.info))
             for try await piece in stream.body { try await body(piece) }
             return info
@@ -70,10 +66,7 @@ extension AgentConnection {
         query["sandbox"] = sandbox
         let request = Request(
             method: "PUT", target: RequestTarget(["v1", "files"], query: query), patience: patience, what: "writing '\(path)'")
-        return try await ask(request) { stream, head in
-            stream.post(head, end: false)
-            try await stream.write(contentsOf: contents)
-        } _: { stream, _ in
+        return try await ask(request, send: { try await $0.write(contentsOf: contents) }) { stream, _ in
             try WireJSON.decode(FileWritten.self, from: await stream.collect(upTo: 1 << 16))
         }
     }

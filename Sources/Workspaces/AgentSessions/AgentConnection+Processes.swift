@@ -30,16 +30,11 @@ extension AgentConnection {
         until: OutputWait = .output
     ) async throws -> ProcessOutput {
         var query = ["limit": "\(limit)", "wait": "\(wait.milliseconds)", "until": until.rawValue]
-        switch position {
-        case .cursor(let cursor): query["cursor"] = "\(cursor)"
-        case .tail(let count): query["tail"] = "\(count)"
-        }
+        position.add(to: &query)
         let request = Request(
             method: "GET", target: RequestTarget(["v1", "processes", id], query: query), patience: wait + .seconds(30),
             what: "the output of '\(id)'")
         return try await ask(request) { stream, head in
-            stream.post(head)
-        } _: { stream, head in
             try await self.output(request, stream, head)
         }
     }
@@ -83,17 +78,18 @@ extension AgentConnection {
 
     /// Starts a command and waits for its end. When the time is over the command runs on, and its status says so.
     ///
-    /// - Returns: How it stands, and the last `limit` bytes of its output.
-    package func run(_ process: ProcessStart, within patience: Duration, limit: Int = 1 << 20) async throws -> ProcessOutput {
-        let query = [
-            "limit": "\(limit)", "wait": "\(patience.milliseconds)", "until": OutputWait.exit.rawValue, "tail": "\(limit)",
-        ]
+    /// - Parameter position: Nil: the last `limit` bytes.
+    /// - Returns: How it stands, and at most `limit` bytes of its output.
+    package func run(
+        _ process: ProcessStart, within patience: Duration, from position: OutputPosition? = nil, limit: Int = 1 << 20
+    ) async throws -> ProcessOutput {
+        let position = position ?? .tail(Int64(limit))
+        var query = ["limit": "\(limit)", "wait": "\(patience.milliseconds)", "until": OutputWait.exit.rawValue]
+        position.add(to: &query)
         let request = Request(
             method: "POST", target: RequestTarget(["v1", "processes"], query: query), patience: patience + .seconds(30),
             what: "running '\(process.command.first ?? "")'")
-        let began: Began = try await ask(request) { stream, head in
-            stream.post(head, body: try WireJSON.encode(process))
-        } _: { stream, head in
+        let began: Began = try await ask(request, body: try WireJSON.encode(process)) { stream, head in
             // An agent that was started by an earlier server answers without waiting.
             guard head.first(name: Headers.status) != nil else {
                 _ = try await stream.collect(upTo: 1 << 20)
@@ -102,7 +98,16 @@ extension AgentConnection {
             return .ended(try await self.output(request, stream, head))
         }
         if case .ended(let output) = began { return output }
-        return try await output(process.id, from: .tail(Int64(limit)), limit: limit, wait: patience, until: .exit)
+        return try await output(process.id, from: position, limit: limit, wait: patience, until: .exit)
+    }
+}
+
+extension OutputPosition {
+    fileprivate func add(to query: inout [String: String]) {
+        switch self {
+        case .cursor(let cursor): query["cursor"] = "\(cursor)"
+        case .tail(let count): query["tail"] = "\(count)"
+        }
     }
 }
 

@@ -47,24 +47,28 @@ package final class AgentConnection: Sendable {
     }
 
     /// Asks, and lends the answer's head and body. The stream is reset when `body` throws or the patience is over.
+    ///
+    /// - Parameters:
+    ///   - body: what is there to be sent.
+    ///   - send: sends the body piece by piece instead, and its end.
     func ask<Value>(
-        _ request: Request, send: (TunnelStream, HPACKHeaders) async throws -> Void,
+        _ request: Request, body: ByteBuffer? = nil, send: ((TunnelStream) async throws -> Void)? = nil,
         _ read: (TunnelStream, HPACKHeaders) async throws -> Value
     ) async throws -> Value {
         guard isOpen else { throw lost(request, nil) }
         let isLate = NIOLockedValueBox(false)
         do {
-            let stream = try await tunnel.open()
+            let head: HPACKHeaders = [
+                ":method": request.method, ":scheme": "http", ":authority": "agent", ":path": request.target.text,
+            ]
+            let stream = try await tunnel.open(head, body: body, end: send == nil)
             let timer = stream.channel.eventLoop.scheduleTask(in: TimeAmount(request.patience)) {
                 isLate.withLockedValue { $0 = true }
                 stream.reset()
             }
             defer { timer.cancel() }
             do {
-                let head: HPACKHeaders = [
-                    ":method": request.method, ":scheme": "http", ":authority": "agent", ":path": request.target.text,
-                ]
-                try await send(stream, head)
+                try await send?(stream)
                 let answer = try await stream.receiveHead()
                 guard let status = answer.first(name: ":status").flatMap({ Int($0) }), (200..<300).contains(status) else {
                     throw try WireJSON.decode(AgentFailure.self, from: await stream.collect(upTo: 1 << 20))
@@ -98,9 +102,7 @@ package final class AgentConnection: Sendable {
         _ type: Answer.Type, _ request: Request, json body: (any Encodable)? = nil, upTo limit: Int = 8 << 20
     ) async throws -> Answer {
         let bytes = try body.map { try WireJSON.encode($0) }
-        return try await ask(request) { stream, head in
-            stream.post(head, body: bytes)
-        } _: { stream, _ in
+        return try await ask(request, body: bytes) { stream, _ in
             try WireJSON.decode(type, from: await stream.collect(upTo: limit))
         }
     }

@@ -9,12 +9,14 @@ package final class AgentLogBook: Sendable {
     private typealias Batch = (workspace: WorkspaceID, lines: AgentLogLines)
 
     private let pool: PostgresPool
+    private let changes: WorkspaceChanges
     private let logger: Logger
     private let batches: AsyncStream<Batch>
     private let tell: AsyncStream<Batch>.Continuation
 
-    package init(pool: PostgresPool, logger: Logger) {
+    package init(pool: PostgresPool, changes: WorkspaceChanges, logger: Logger) {
         self.pool = pool
+        self.changes = changes
         self.logger = logger
         // A batch has at most 2 MiB, and an agent sends one at a time: what comes faster than it is written is lost, oldest first.
         (batches, tell) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(256))
@@ -52,5 +54,6 @@ package final class AgentLogBook: Sendable {
                 "\(batch.lines.dropped) earlier lines were not kept.", at: now, source: .agent, level: .warn, stage: "Agent")
         }
         try await LogStore.agents(pool).append(lines, to: agent)
+        changes.tell(batch.workspace)
     }
 }

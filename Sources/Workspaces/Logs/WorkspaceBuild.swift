@@ -16,17 +16,37 @@ package struct WorkspaceBuild: Sendable {
     package var completedAt: Date?
     /// Of a start: the agent that was let in.
     package var agent: UUID?
+    /// Bytes in its log and in its agent's.
+    package var logLength: Int
 }
 
 /// Builds and logs, for people.
 package struct WorkspaceLogs: Sendable {
-    let pool: PostgresPool
+    /// What another server writes is noticed after this time.
+    private static let pollInterval = Duration.seconds(1)
 
-    package init(pool: PostgresPool) { self.pool = pool }
+    let pool: PostgresPool
+    let changes: WorkspaceChanges
 
     /// Newest first.
     package func builds(_ scope: WorkspaceScope, of workspace: WorkspaceID, limit: Int = 100) async throws -> [WorkspaceBuild] {
         try await builds("\(within(scope)) AND w.id = \(workspace)", limit: limit)
+    }
+
+    /// The same, as soon as their logs have another length together than `seen`, at the latest after `patience`.
+    package func builds(
+        _ scope: WorkspaceScope, of workspace: WorkspaceID, seen: Int, within patience: Duration
+    ) async throws -> [WorkspaceBuild] {
+        let end = ContinuousClock.now + patience
+        return try await changes.withBell(workspace) { bell in
+            while true {
+                let builds = try await builds(scope, of: workspace)
+                let left = end - .now
+                if builds.reduce(0, { $0 + $1.logLength }) != seen || left <= .zero { return builds }
+                await bell.wait(min(left, Self.pollInterval))
+                try Task.checkCancellation()
+            }
+        }
     }
 
     /// - Throws: `notFound`.
@@ -58,7 +78,9 @@ package struct WorkspaceLogs: Sendable {
         try await pool.query(
             """
             SELECT b.id, b.workspace_id, w.name, b.number, b.transition, b.reason, b.created_at, j.status, j.error, j.completed_at,
-                (SELECT a.id FROM workspace_agents a WHERE a.build_id = b.id ORDER BY a.created_at DESC LIMIT 1) AS agent_id
+                (SELECT a.id FROM workspace_agents a WHERE a.build_id = b.id ORDER BY a.created_at DESC LIMIT 1) AS agent_id,
+                b.logs_length + coalesce((SELECT sum(a.logs_length) FROM workspace_agents a WHERE a.build_id = b.id), 0)::bigint
+                    AS logs_length
             FROM workspace_builds b JOIN workspaces w ON w.id = b.workspace_id JOIN provisioner_jobs j ON j.id = b.job_id
             WHERE \(condition) ORDER BY b.number DESC LIMIT \(limit)
             """
@@ -67,7 +89,7 @@ package struct WorkspaceLogs: Sendable {
                 id: try row["id"], workspace: try row["workspace_id"], workspaceName: try row["name"], number: try row["number"],
                 transition: Transition(rawValue: try row["transition"]) ?? .start, reason: try row["reason"],
                 job: JobStatus(rawValue: try row["status"]) ?? .failed, error: try row["error"], createdAt: try row["created_at"],
-                completedAt: try row["completed_at"], agent: try row["agent_id"])
+                completedAt: try row["completed_at"], agent: try row["agent_id"], logLength: try row["logs_length"])
         }
     }
 }

@@ -94,16 +94,23 @@ extension WorkspaceService {
 
     /// Runs a line of bash in a workspace that runs or starts. After the time it runs on, and the status says so.
     ///
-    /// - Parameter workspace: as it was read just now.
+    /// - Parameter reference: id or name of one of the principal's own.
     package func exec(
-        _ principal: Principal, _ workspace: Workspace, command: String, directory: String? = nil,
+        _ principal: Principal, _ reference: String, command: String, directory: String? = nil,
         within patience: Duration = .seconds(60)
     ) async throws -> ProcessOutput {
+        let key = OpenWorkspaces.Key(principal, reference)
         let agent: AgentConnection
-        if workspace.status == .running, let present = sessions.present(workspace.id) {
-            agent = present
+        if let known = open[key] {
+            agent = known
         } else {
-            agent = try await waitReady(principal, workspace.id)
+            let workspace = try await get(principal, reference: reference)
+            if workspace.status == .running, let present = sessions.present(workspace.id) {
+                agent = present
+                open.remember(present, as: key)
+            } else {
+                agent = try await waitReady(principal, workspace.id)
+            }
         }
         let call = "exec:\(UUID().uuidString.lowercased())"
         let start = ProcessStart(
@@ -112,7 +119,7 @@ extension WorkspaceService {
             return try await agent.run(start, within: patience)
         } catch let error as AppError where error.code == .unavailable && error.retry == .now {
             // The connection was lost. The same id for the same sandbox: what was begun is found, and not begun again.
-            return try await waitReady(principal, workspace.id).run(start, within: patience)
+            return try await waitReady(principal, agent.workspace).run(start, within: patience)
         }
     }
 }

@@ -13,6 +13,7 @@ package final class WorkspaceService: Sendable {
     private let agents: AgentStore
     let sessions: AgentSessions
     let changes: WorkspaceChanges
+    let open = OpenWorkspaces()
     private let space: DiskSpace
     private let logger: Logger
 
@@ -27,6 +28,8 @@ package final class WorkspaceService: Sendable {
         self.space = space
         self.logger = logger
     }
+
+    package var logs: WorkspaceLogs { WorkspaceLogs(pool: store.pool, changes: changes) }
 
     // MARK: Finding
 
@@ -108,6 +111,7 @@ package final class WorkspaceService: Sendable {
                 case .build:
                     if transition == .start { try space.check() }
                     if try await store.addBuild(principal, workspace, transition) {
+                        open.forget(id)
                         await queued(workspace)
                         return try await store.find(scope, id) ?? workspace
                     }

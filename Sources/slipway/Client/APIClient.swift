@@ -105,11 +105,13 @@ struct APIClient: Sendable {
             response = try await transport.send(request)
         } catch let error as AppError where error.source == .upstream || error.code == .unavailable {
             let isTrust = error.message.contains("is not trusted")
-            throw Failure(
+            var failure = Failure(
                 .unreachable, "No answer from \(url): \(error.message)",
                 hint: isTrust
                     ? "Name the file of your own authority with --ca-file or SLIPWAY_CA_FILE."
                     : "Is the server running there? See 'slipway server --help'.")
+            failure.mayPass = !isTrust
+            throw failure
         }
         guard (200..<300).contains(response.status) else {
             let text = try await response.body.collect(upTo: 1 << 20)

@@ -18,6 +18,8 @@ struct Failure: Error {
     var message: String
     /// What to do next.
     var hint: String?
+    /// The server is away or cannot answer now; the same question may be answered later.
+    var mayPass = false
 
     init(_ status: Status = .failed, _ message: String, hint: String? = nil) {
         self.status = status
@@ -36,7 +38,9 @@ struct Failure: Error {
         case 401: self.init(.notAllowed, message)
         case 403: self.init(.notAllowed, message)
         case 404: self.init(.notFound, message)
-        default: self.init(.failed, message)
+        default:
+            self.init(.failed, message)
+            mayPass = [502, 503, 504].contains(status)
         }
     }
 

@@ -123,21 +123,14 @@ struct TaskCommand: AsyncParsableCommand {
             }
         }
 
-        /// Reads on by cursor; a server that is restarted in between is waited for.
+        /// Reads on by cursor, so that nothing is shown twice; a server that is restarted in between is waited for.
         static func watch(_ task: String, client: APIClient, output: OutputFormat, after: Int64 = 0) async throws {
             var after = after
-            var failures = 0
+            var outage = Outage(of: client)
             while true {
-                let part: TaskEventList
-                do {
-                    part = try await client.get(
+                let part: TaskEventList = try await outage.bridging("what comes after event \(after)") {
+                    try await client.get(
                         TaskCommand.path(task) + "/events", query: [("after", "\(after)"), ("wait", "25")], wait: .seconds(25))
-                    failures = 0
-                } catch let failure as Failure where failure.status == .unreachable && failures < 60 {
-                    failures += 1
-                    Terminal.progress("the server does not answer; trying again …")
-                    try await Task.sleep(for: .seconds(1))
-                    continue
                 }
                 for event in part.events {
                     after = event.sequence
@@ -146,6 +139,8 @@ struct TaskCommand: AsyncParsableCommand {
                     case .text: Transcript().show(event)
                     }
                 }
+                // A pipe's reader follows too.
+                fflush(nil)
                 if TaskCommand.isAtRest(part.task.status), after >= part.task.lastSequence {
                     Terminal.clearProgress()
                     if output == .text { TaskCommand.describe(part.task) }

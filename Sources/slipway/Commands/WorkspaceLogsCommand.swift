@@ -16,6 +16,8 @@ struct WorkspaceLogsCommand: AsyncParsableCommand {
 
     /// Where reading has got to: the last line of each log.
     private struct Place {
+        /// Of the logs of each build: only those that have grown are read, and the server answers when one has.
+        var lengths: [String: Int]?
         var builds: [String: Int64] = [:]
         var agents: [String: Int64] = [:]
     }
@@ -33,22 +35,33 @@ struct WorkspaceLogsCommand: AsyncParsableCommand {
         try await reporting {
             let client = try connection.client()
             var place = Place()
+            var outage = Outage(of: client)
             while true {
-                let lines = try await news(client, &place)
+                // Nothing of a part that an outage cut off was shown: it is read again from the same place.
+                let (next, lines) = try await outage.bridging("the next line") { try await news(client, place) }
+                place = next
                 for line in lines { try show(line) }
+                // A pipe's reader follows too.
+                fflush(nil)
                 guard follow else {
                     if lines.isEmpty { Terminal.note("Nothing is in this log.") }
                     return
                 }
-                if lines.isEmpty { try await Task.sleep(for: .seconds(1)) }
             }
         }
     }
 
-    private func news(_ client: APIClient, _ place: inout Place) async throws -> [Line] {
-        let all: [WorkspaceBuild] = try await client.get(WorkspaceCommand.path(workspace) + "/builds")
+    private func news(_ client: APIClient, _ before: Place) async throws -> (Place, [Line]) {
+        var place = before
+        let seen = place.lengths.map { "\($0.values.reduce(0, +))" }
+        let all: [WorkspaceBuild] = try await client.get(
+            WorkspaceCommand.path(workspace) + "/builds", query: [("seen", seen), ("wait", seen == nil ? nil : "25")],
+            wait: .seconds(25))
+        let lengths = Dictionary(uniqueKeysWithValues: all.map { ($0.id, $0.logLength) })
+        let known = place.lengths
+        place.lengths = lengths
         var lines: [Line] = []
-        for shown in wanted(all) {
+        for shown in wanted(all) where known?[shown.id] != shown.logLength {
             var more: [ProvisionerJobLog]
             repeat {
                 more = try await client.get(
@@ -74,7 +87,7 @@ struct WorkspaceLogsCommand: AsyncParsableCommand {
             } while !words.isEmpty
         }
         // Of one build the server's lines come first: the agent's clock is another.
-        return lines.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }.map(\.element)
+        return (place, lines.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }.map(\.element))
     }
 
     /// Oldest first.

@@ -123,7 +123,13 @@ extension LocalSandbox: WorkspaceTools {
         return Cut(items: Array(lines.prefix(limit)), isCut: lines.count > limit)
     }
 
-    func start(_ command: CommandStart, effect: Effect) async throws -> CommandState {
+    /// Answers before it has read anything.
+    func start(_ command: CommandStart, effect: Effect, wait: Duration) async throws -> CommandOutput? {
+        guard case .unknown(let why) = try begin(command, effect) else { return nil }
+        return CommandOutput(state: .unknown(why), data: Data(), cursor: 0)
+    }
+
+    private func begin(_ command: CommandStart, _ effect: Effect) throws -> CommandState {
         try check(effect)
         enum Known {
             case state(CommandState)

@@ -192,10 +192,10 @@ struct LineTools: WorkspaceTools {
         return try await sandbox.search(pattern: pattern, path: path, glob: glob, limit: limit)
     }
 
-    func start(_ command: CommandStart, effect: Effect) async throws -> CommandState {
+    func start(_ command: CommandStart, effect: Effect, wait: Duration) async throws -> CommandOutput? {
         let isOwn = command.environment["SLIPWAY_TASK"] == nil
         try await line.pass(isOwn ? (Self.isSave(command.command) ? .beforeSave : nil) : .beforeStart)
-        let state = try await sandbox.start(command, effect: effect)
+        let first = try await sandbox.start(command, effect: effect, wait: wait)
         if isOwn {
             if Self.isSave(command.command) {
                 // The script has ended when its output has.
@@ -205,7 +205,7 @@ struct LineTools: WorkspaceTools {
         } else {
             try await line.pass(.afterStart)
         }
-        return state
+        return first
     }
 
     func output(_ process: CallID, after cursor: Int, wait: Duration) async throws -> CommandOutput {

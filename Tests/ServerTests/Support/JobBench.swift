@@ -84,6 +84,11 @@ final class JobBench: Sendable {
             environment: environment, input: input)
     }
 
+    /// The client program, for a command that follows something.
+    func begin(_ words: [String], server: ServerProcess) throws -> RunningClient {
+        try RunningClient(words, url: server.url, token: try #require(token))
+    }
+
     private var token: String? {
         guard let stored = FileManager.default.contents(atPath: config + "/login.json") else { return nil }
         return (try? JSONDecoder().decode([String: String].self, from: stored))?["token"]

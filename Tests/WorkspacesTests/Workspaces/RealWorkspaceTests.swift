@@ -19,7 +19,7 @@ struct RealWorkspaceTests {
         var service: WorkspaceService { stack.service }
 
         func exec(_ principal: Principal, _ id: WorkspaceID, command: String) async throws -> ProcessOutput {
-            try await service.exec(principal, try await service.get(principal, id), command: command)
+            try await service.exec(principal, id.description, command: command)
         }
 
         static func start(_ pool: PostgresPool, base: String, number: Int) async throws -> Server {
@@ -102,6 +102,8 @@ struct RealWorkspaceTests {
                 try await server.service.waitReady(principal, id, within: .seconds(5))
             }
             #expect(error?.message == "Workspace 'one' is stopped.")
+            // Also by one who was answered before, and whose word for it is remembered.
+            await #expect(throws: AppError.self) { try await server.exec(principal, id, command: "echo too late >> note") }
             _ = try await server.service.start(principal, id)
             #expect(text(try await server.exec(principal, id, command: "cat note")) == "kept\n")
             _ = try await server.service.delete(principal, id)

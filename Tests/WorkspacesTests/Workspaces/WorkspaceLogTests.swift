@@ -54,9 +54,9 @@ import Testing
             let service = bench.stack.service
             let good = try await service.create(bench.principal, name: "good")
             _ = try await settled(bench, good.id)
-            let build = try #require(try await bench.stack.logs.builds(bench.scope, of: good.id).first)
+            let build = try #require(try await bench.stack.service.logs.builds(bench.scope, of: good.id).first)
             #expect(build.number == 1 && build.transition == .start && build.job == .succeeded && build.agent != nil)
-            let lines = try await bench.stack.logs.lines(bench.scope, ofBuild: build.id, after: 0, limit: 100)
+            let lines = try await bench.stack.service.logs.lines(bench.scope, ofBuild: build.id, after: 0, limit: 100)
             #expect(lines.map(\.stage) == Array(repeating: "Starting workspace", count: 3))
             #expect(
                 lines[0].text == "Build 1." && lines[1].text.hasPrefix("The sandbox runs: uids")
@@ -65,8 +65,8 @@ import Testing
             bench.provisioner.state.withLockedValue { $0.startError = AppError(.unavailable, "no room at the inn") }
             let bad = try await service.create(bench.principal, name: "bad")
             #expect(try await settled(bench, bad.id).status == .failed)
-            let failed = try #require(try await bench.stack.logs.builds(bench.scope, of: bad.id).first)
-            let words = try await bench.stack.logs.lines(bench.scope, ofBuild: failed.id, after: 0, limit: 100)
+            let failed = try #require(try await bench.stack.service.logs.builds(bench.scope, of: bad.id).first)
+            let words = try await bench.stack.service.logs.lines(bench.scope, ofBuild: failed.id, after: 0, limit: 100)
             #expect(failed.error == "no room at the inn")
             #expect(words.contains { $0.level == .error && $0.source == .server && $0.text == "no room at the inn" })
             #expect(words.last?.source == .provisioner && words.last?.text == "bwrap: words of 2")
@@ -79,12 +79,13 @@ import Testing
         try await with { bench in
             let made = try await bench.stack.service.create(bench.principal, name: "box")
             _ = try await settled(bench, made.id)
-            let build = try #require(try await bench.stack.logs.builds(bench.scope, of: made.id).first)
-            let before = try await bench.stack.logs.lines(bench.scope, ofBuild: build.id, after: 0, limit: 100)
+            let build = try #require(try await bench.stack.service.logs.builds(bench.scope, of: made.id).first)
+            let before = try await bench.stack.service.logs.lines(bench.scope, ofBuild: build.id, after: 0, limit: 100)
             bench.provisioner.end(made.id, .memory, "The workspace used more memory than it may.")
             var after: [LogLine] = []
             while after.isEmpty {
-                after = try await bench.stack.logs.lines(bench.scope, ofBuild: build.id, after: before.last?.id ?? 0, limit: 100)
+                after = try await bench.stack.service.logs.lines(
+                    bench.scope, ofBuild: build.id, after: before.last?.id ?? 0, limit: 100)
                 await Task.yield()
             }
             #expect(after.first?.stage == "Sandbox ended" && after.first?.text == "The workspace used more memory than it may.")
@@ -97,10 +98,10 @@ import Testing
         try await with { bench in
             let made = try await bench.stack.service.create(bench.principal, name: "box")
             _ = try await settled(bench, made.id)
-            let build = try #require(try await bench.stack.logs.builds(bench.scope, of: made.id).first)
+            let build = try #require(try await bench.stack.service.logs.builds(bench.scope, of: made.id).first)
             let agent = AgentID(try #require(build.agent))
             func read(_ after: Int64) async throws -> [LogLine] {
-                try await bench.stack.logs.lines(bench.scope, ofAgent: agent.uuid, after: after, limit: 1000)
+                try await bench.stack.service.logs.lines(bench.scope, ofAgent: agent.uuid, after: after, limit: 1000)
             }
             func say(_ texts: [String], level: String = "info", at: Date = Date()) {
                 bench.stack.agentLogs.note(
@@ -138,17 +139,17 @@ import Testing
         try await with { bench in
             let made = try await bench.stack.service.create(bench.principal, name: "box")
             _ = try await settled(bench, made.id)
-            let build = try #require(try await bench.stack.logs.builds(bench.scope, of: made.id).first)
+            let build = try #require(try await bench.stack.service.logs.builds(bench.scope, of: made.id).first)
             let other = WorkspaceScope(organization: bench.principal.organization, owner: UserID())
-            #expect(try await bench.stack.logs.builds(other, of: made.id).isEmpty)
+            #expect(try await bench.stack.service.logs.builds(other, of: made.id).isEmpty)
             await #expect(throws: AppError.self) {
-                try await bench.stack.logs.lines(other, ofBuild: build.id, after: 0, limit: 10)
+                try await bench.stack.service.logs.lines(other, ofBuild: build.id, after: 0, limit: 10)
             }
             await #expect(throws: AppError.self) {
-                try await bench.stack.logs.lines(other, ofAgent: build.agent!, after: 0, limit: 10)
+                try await bench.stack.service.logs.lines(other, ofAgent: build.agent!, after: 0, limit: 10)
             }
             let everyones = WorkspaceScope(bench.principal, everyones: true)
-            #expect(try await !bench.stack.logs.lines(everyones, ofBuild: build.id, after: 0, limit: 10).isEmpty)
+            #expect(try await !bench.stack.service.logs.lines(everyones, ofBuild: build.id, after: 0, limit: 10).isEmpty)
         }
     }
 
