@@ -29,9 +29,8 @@ static void write_header(const struct ring *ring, bool final) {
 bool ring_open(struct ring *ring, int fd, uint32_t capacity) {
     struct stat st;
     if (capacity < RING_LEAST || capacity > RING_MOST || fstat(fd, &st) || !S_ISREG(st.st_mode)) { errno = EINVAL; return false; }
-    if (ftruncate(fd, 0)) return false;
+    if (st.st_size > 0 && ftruncate(fd, 0)) return false;
     *ring = (struct ring){.fd = fd, .capacity = capacity};
-    write_header(ring, false);
     return true;
 }
 
@@ -47,7 +46,7 @@ void ring_write(struct ring *ring, const uint8_t *bytes, size_t count) {
 
 void ring_close(struct ring *ring) {
     if (ring->fd < 0) return;
-    write_header(ring, true);
+    if (ring->total > 0 || ring->lost > 0) write_header(ring, true);
     close(ring->fd);
     ring->fd = -1;
 }

@@ -1,5 +1,7 @@
 // The output of a command, in a file of bounded size: a header of 4096 bytes, then byte i of the output at 4096 + i % capacity.
 //
+// A file of a command that has written nothing stays empty; else
+//
 //   0 "SLIPRING" · 8 u32 version · 12 u32 final · 16 u64 capacity · 24 u64 total · 32 u64 lost
 //
 // Bytes are written before the total that covers them, RING_STEP at a time: a reader that reads total, bytes, total again knows

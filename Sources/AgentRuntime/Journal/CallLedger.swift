@@ -45,6 +45,9 @@ struct CallLedger: Sendable {
     private var numbers: [String: UInt64] = [:]
     private var lastNumber: UInt64 = 0
 
+    /// What the next call that is admitted will have.
+    var nextNumber: UInt64 { lastNumber + 1 }
+
     /// Commands that run, or are about to.
     var runningProcesses: Int { open.count { entries[$0]?.kind == .process } }
 

@@ -1,8 +1,16 @@
 import Glibc
+import NIOConcurrencyHelpers
 
 /// The ring files of commands: named by the call's number, kept within bounds, gone with their sandbox.
 struct OutputStore: Sendable {
     let directory: String
+    private struct Ahead {
+        /// The file of the call that is probably next, made ahead: making one waits for the file system.
+        var made: (number: UInt64, descriptor: Int32)?
+        var lastTaken: UInt64 = 0
+    }
+
+    private let ahead = NIOLockedValueBox(Ahead())
 
     /// - Parameter fresh: A new sandbox: what an earlier one wrote goes.
     init(directory: String, fresh: Bool) throws {
@@ -15,7 +23,35 @@ struct OutputStore: Sendable {
 
     /// The new, empty file of a call that has not begun.
     func create(_ number: UInt64) throws -> Int32 {
-        let descriptor = open(path(number), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        // Under the lock, so that nobody takes away a name that was just given out.
+        try ahead.withLockedValue { ahead in
+            ahead.lastTaken = max(ahead.lastTaken, number)
+            if let made = ahead.made {
+                ahead.made = nil
+                if made.number == number { return made.descriptor }
+                close(made.descriptor)
+                remove(made.number)
+            }
+            return try make(number, O_TRUNC)
+        }
+    }
+
+    /// Makes the file of a call that has not come yet. Whether that works is seen when it comes.
+    func prepare(_ number: UInt64) {
+        guard ahead.withLockedValue({ $0.made == nil && $0.lastTaken < number }), let descriptor = try? make(number, O_EXCL) else {
+            return
+        }
+        let isWanted = ahead.withLockedValue { ahead in
+            guard ahead.made == nil, ahead.lastTaken < number else { return false }
+            ahead.made = (number, descriptor)
+            return true
+        }
+        // It came meanwhile and has the file by its name.
+        if !isWanted { close(descriptor) }
+    }
+
+    private func make(_ number: UInt64, _ flag: Int32) throws -> Int32 {
+        let descriptor = open(path(number), O_RDWR | O_CREAT | flag | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw SystemError.last }
         return descriptor
     }

@@ -56,8 +56,10 @@ extension ProcessTable {
     }
 
     private func update(_ number: UInt64, _ status: ZoneStatus) {
-        let (live, isNewEnd, isOver) = state.withLockedValue { state -> (Live?, Bool, Bool) in
-            guard var live = state.live[number], let entry = state.ledger.entries[number] else { return (nil, false, false) }
+        let (live, isNewEnd, isOver, hasTurned) = state.withLockedValue { state -> (Live?, Bool, Bool, Bool) in
+            guard var live = state.live[number], let entry = state.ledger.entries[number] else { return (nil, false, false, false) }
+            let isNewEnd = status.state != .running && entry.result == nil
+            let hasTurned = isNewEnd || !live.hasBegun
             live.pid = status.pid
             live.hasBegun = true
             live.outputBytes = max(live.outputBytes, Int64(clamping: status.outputBytes))
@@ -69,7 +71,7 @@ extension ProcessTable {
             let isOver = status.state != .running && !status.outputOpen && !live.isForgotten
             if isOver { live.isForgotten = true }
             state.live[number] = live
-            return (live, status.state != .running && entry.result == nil, isOver)
+            return (live, isNewEnd, isOver, hasTurned)
         }
         guard let live else { return }
         let end: CallLedger.Result = status.state == .killed ? .signaled(Int32(status.code)) : .exited(Int32(status.code))
@@ -77,13 +79,14 @@ extension ProcessTable {
         if isNewEnd {
             state.withLockedValue { $0.ledger.end(number, end, now: endedAt, outputBytes: live.outputBytes) }
         }
-        live.turned.ring()
+        if hasTurned { live.turned.ring() }
         live.changed.ring()
         // Whoever waits need not wait for the disk: until it is told to forget, the zone can tell a new agent the same.
         if isNewEnd { record(number, end, at: endedAt, outputBytes: live.outputBytes) }
         if isOver {
             keep(number)
             forget(Self.zoneID(number))
+            outputs.prepare(state.withLockedValue { $0.ledger.nextNumber })
         }
     }
 

@@ -1,7 +1,8 @@
 import FoundationEssentials
 import Glibc
 
-/// A command's output as the zone leaves it: 4096 bytes of header, then a ring in which byte i of the output is at i % capacity.
+/// A command's output as the zone leaves it: nothing if it wrote nothing, else 4096 bytes of header, then a ring in which byte i of the
+/// output is at i % capacity.
 ///
 /// The zone writes the bytes first and the total after, at most 64 KiB at a time; a reader takes the total before and after
 /// and drops what may have been overwritten meanwhile.

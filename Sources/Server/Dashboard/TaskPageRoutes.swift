@@ -51,7 +51,7 @@ struct TaskPageRoutes: Sendable {
         let templates = responder.templates
         return try TaskFollowing(tasks: routes.tasks, principal: call.principal, task: task.id)
             .response(
-                after: try call.incoming.queryInt("after") ?? 0, until: try await call.incoming.context.disconnect(),
+                after: try call.incoming.queryInt("after") ?? 0, until: try call.incoming.context.disconnect(),
                 routes.goingAway
             ) { item in
                 switch item {

@@ -50,7 +50,22 @@ package final class Disconnect: Sendable {
 final class DisconnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = NIOAny
 
-    let disconnect = Disconnect()
+    /// Of the connections there are, so that a request need not visit its event loop to find its own.
+    private static let all = NIOLockedValueBox<[ObjectIdentifier: Disconnect]>([:])
+
+    static func disconnect(of channel: any Channel) -> Disconnect? { all.withLockedValue { $0[ObjectIdentifier(channel)] } }
+
+    private let disconnect = Disconnect()
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let (key, disconnect) = (ObjectIdentifier(context.channel), disconnect)
+        Self.all.withLockedValue { $0[key] = disconnect }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        let key = ObjectIdentifier(context.channel)
+        Self.all.withLockedValue { $0[key] = nil }
+    }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed = event { disconnect.left() }
@@ -65,10 +80,10 @@ final class DisconnectHandler: ChannelInboundHandler, RemovableChannelHandler {
 
 extension SlipwayContext {
     /// Of the connection that this request came over.
-    package func disconnect() async throws -> Disconnect {
-        try await channel.eventLoop.submit { [channel] in
-            try channel.pipeline.syncOperations.handler(type: DisconnectHandler.self).disconnect
-        }.get()
+    package func disconnect() throws -> Disconnect {
+        // A connection that has ended is not known any more.
+        guard let disconnect = DisconnectHandler.disconnect(of: channel) else { throw CancellationError() }
+        return disconnect
     }
 }
 

@@ -31,7 +31,7 @@ struct GatewayDoor: Sendable {
 
     @Sendable func pass(_ call: Call) async throws -> Response {
         let incoming = call.incoming
-        let disconnect = try await incoming.context.disconnect()
+        let disconnect = try incoming.context.disconnect()
         let request = try Self.call(
             incoming.request.head, body: try await incoming.collect(upTo: Self.maxBodyBytes), principal: call.principal,
             requestID: incoming.requestID, clientAddress: incoming.clientAddress)

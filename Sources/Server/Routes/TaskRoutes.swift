@@ -85,7 +85,7 @@ struct TaskRoutes: Sendable {
         // A browser that reconnects says itself what it has seen.
         let seen = call.incoming.header(.lastEventID).flatMap { Int($0) }
         return try following.response(
-            after: try seen ?? call.incoming.queryInt("after") ?? 0, until: try await call.incoming.context.disconnect(), goingAway
+            after: try seen ?? call.incoming.queryInt("after") ?? 0, until: try call.incoming.context.disconnect(), goingAway
         ) { item in
             switch item {
             case .event(let event):
