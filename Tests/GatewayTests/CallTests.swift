@@ -38,6 +38,30 @@ import Testing
         }
     }
 
+    @Test func `whoever made a call hears what was booked for it, once the ledger has it`() async throws {
+        try await Stage.with { stage in
+            try await stage.gateway { gateway in
+                for body in [Stage.messages(), Stage.messages(stream: true)] {
+                    var call = stage.call(body)
+                    let booking = Booking()
+                    call.booking = booking
+                    let answer = await gateway.call(call)
+                    #expect(answer.status == 200)
+                    _ = await answer.text()
+                    let cost = try #require(await booking.cost(within: .seconds(30)))
+                    // No waiting here: the row is there.
+                    #expect(try await stage.ledger().contains { $0.cost == cost && cost > .zero })
+                }
+                // Refused, so never booked.
+                var refused = stage.call(Stage.messages(model: "unheard-of"))
+                let booking = Booking()
+                refused.booking = booking
+                #expect(await gateway.call(refused).status == 403)
+                #expect(await booking.cost(within: .milliseconds(1)) == nil)
+            }
+        }
+    }
+
     @Test func `a streamed call of each protocol passes byte for byte, with unknown events and odd white space`() async throws {
         for (provider, body, events) in [
             ("anthropic", Stage.messages(stream: true), Upstream.messageStream(["Hello."])),

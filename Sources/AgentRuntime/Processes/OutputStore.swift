@@ -84,9 +84,10 @@ struct OutputStore: Sendable {
         return statvfs(directory, &info) == 0 ? Int64(info.f_bavail) * Int64(info.f_frsize) : 0
     }
 
-    /// Of which calls there are files.
+    /// Of which calls there are files: not of the one that has not come yet.
     func numbers() -> [UInt64] {
-        Self.names(directory).compactMap { $0.hasSuffix(".ring") ? UInt64($0.dropLast(5)) : nil }
+        let ahead = ahead.withLockedValue { $0.made?.number }
+        return Self.names(directory).compactMap { $0.hasSuffix(".ring") ? UInt64($0.dropLast(5)) : nil }.filter { $0 != ahead }
     }
 
     private static func names(_ directory: String) -> [String] { DirectoryNames.read(directory, limit: .max)?.names ?? [] }
