@@ -67,6 +67,9 @@ static bool place_descriptors(const struct child *child) {
 //
 // It runs on the zone's memory, which waits: whatever it writes there stays. Why it failed is told in `failure`.
 static _Noreturn __attribute__((noinline)) void become(const struct child *child, const struct start *start, struct failure *failure) {
+    // The zone's, whose file this is: it waits, and the command must not run before it. What this child inherited stays, since a kernel
+    // of 5.10 or later leaves a vfork's child alone.
+    oom_score(ZONE);
     if (setsid() < 0 || !place_descriptors(child)) give_up(failure, STAGE_FORK);
     sigset_t none;
     sigemptyset(&none);
