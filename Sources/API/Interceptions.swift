@@ -94,6 +94,8 @@ public struct Interception: Codable, Sendable, Equatable {
     public var thoughts: String?
     public var toolUsages: [ToolUsage]?
     public var ledger: [LedgerRow]?
+    /// Set when the call found the prompt cache of its session lost.
+    public var cacheCollapse: CacheCollapse?
 
     public init(
         id: String, initiatorID: String, initiator: String, sessionID: String, threadRootID: String? = nil,

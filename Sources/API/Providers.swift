@@ -134,7 +134,7 @@ public struct AIModel: Codable, Sendable, Equatable {
     public var outputPerMillion: Int64
     public var cacheReadPerMillion: Int64
     public var cacheWritePerMillion: Int64
-    /// `book` or `custom`.
+    /// `custom`, `imported` or `book`.
     public var source: String
 
     public init(
@@ -157,29 +157,6 @@ public struct AIModelList: Codable, Sendable, Equatable {
 
     public init(models: [AIModel]) {
         self.models = models
-    }
-}
-
-/// `POST /api/v2/ai/models`: a price of one's own, from now on.
-public struct SetModelPriceRequest: Codable, Sendable, Equatable {
-    /// `anthropic`, `openai`, `azure` or `gemini`.
-    public var type: String
-    public var model: String
-    public var inputPerMillion: Int64
-    public var outputPerMillion: Int64
-    public var cacheReadPerMillion: Int64?
-    public var cacheWritePerMillion: Int64?
-
-    public init(
-        type: String, model: String, inputPerMillion: Int64, outputPerMillion: Int64, cacheReadPerMillion: Int64? = nil,
-        cacheWritePerMillion: Int64? = nil
-    ) {
-        self.type = type
-        self.model = model
-        self.inputPerMillion = inputPerMillion
-        self.outputPerMillion = outputPerMillion
-        self.cacheReadPerMillion = cacheReadPerMillion
-        self.cacheWritePerMillion = cacheWritePerMillion
     }
 }
 

@@ -21,6 +21,7 @@ package final class Gateway: Service {
     let open = OpenCalls()
     let relays = OpenRelays()
     let meters: Meters
+    let cacheAlarm: CacheAlarm
     let reaper: Reaper
     let health = TargetHealth()
     private let keyRests: KeyRests
@@ -30,6 +31,8 @@ package final class Gateway: Service {
     package let policies: PolicyService
     package let routes: ModelRouteService
     package let prices: PriceService
+    package let rerating: RerateService
+    package let invoices: InvoiceService
     package let budgets: BudgetService
     package let interceptions: InterceptionStore
     package let facts: AuditFacts
@@ -50,6 +53,8 @@ package final class Gateway: Service {
             book: configuration.prices, logger: logger)
         admission = Admission(limits: configuration.limits)
         meters = Meters(configuration.metrics)
+        cacheAlarm = CacheAlarm(
+            pool: pool, contents: ContentStore(pool: pool), metrics: configuration.metrics, logger: logger)
 
         calls = AuditChain(.calls, replica: configuration.replica)
         let ledger = AuditChain(.ledger, replica: configuration.replica)
@@ -80,10 +85,16 @@ package final class Gateway: Service {
         routes = ModelRouteService(store: routeStore, settings: settings, facts: facts)
         policies = PolicyService(store: policyStore, settings: settings, facts: facts)
         prices = PriceService(store: priceStore, settings: settings, facts: facts)
+        rerating = RerateService(
+            store: CorrectionStore(pool: pool, chain: AuditChain(.ledger, replica: configuration.replica)), settings: settings,
+            facts: facts)
+        invoices = InvoiceService(pool: pool, settings: settings)
         budgets = BudgetService(store: BudgetStore(pool: pool), facts: facts)
         interceptions = InterceptionStore(pool: pool, contents: contentStore)
         checkpoints = Checkpoints(pool: pool, keys: configuration.keys, schedule: configuration.checkpoints, logger: logger)
         audit = AuditStore(pool: pool, contents: contentStore)
+        let replay = ReplayUpstream(pool: pool, contents: contentStore)
+        configuration.transport.answer(scheme: ReplayAddress.scheme) { try await replay.answer($0) }
         observe(configuration.metrics)
     }
 

@@ -66,7 +66,7 @@ final class BodySink: TransferSink {
 
     // MARK: the reader
 
-    func readHead(of transfer: Transfer) async throws -> Head {
+    func readHead(of transfer: any TransferControl) async throws -> Head {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { reader in
                 let answer = state.withLockedValue { state in
@@ -90,7 +90,7 @@ final class BodySink: TransferSink {
         reader?.resume(returning: ByteBuffer())
     }
 
-    func next(of transfer: Transfer) async throws -> ByteBuffer? {
+    func next(of transfer: any TransferControl) async throws -> ByteBuffer? {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { reader in
                 let (answer, resumes) = state.withLockedValue { state in

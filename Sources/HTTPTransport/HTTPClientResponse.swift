@@ -23,7 +23,7 @@ package struct HTTPBody: AsyncSequence, Sendable {
 
     private let owner: BodyOwner
 
-    init(sink: BodySink, transfer: Transfer) { owner = BodyOwner(sink: sink, transfer: transfer) }
+    init(sink: BodySink, transfer: any TransferControl) { owner = BodyOwner(sink: sink, transfer: transfer) }
 
     package func makeAsyncIterator() -> AsyncIterator { AsyncIterator(owner: owner) }
 
@@ -47,7 +47,7 @@ package struct HTTPBody: AsyncSequence, Sendable {
             guard whole.readableBytes + piece.readableBytes <= limit else {
                 cancel()
                 throw AppError(
-                    .tooLarge, "the answer of \(owner.transfer.target.name) has more than \(limit) bytes", source: .upstream)
+                    .tooLarge, "the answer of \(owner.transfer.name) has more than \(limit) bytes", source: .upstream)
             }
             if whole.readableBytes == 0 { whole = piece } else { whole.writeBuffer(&piece) }
         }
@@ -58,9 +58,9 @@ package struct HTTPBody: AsyncSequence, Sendable {
 /// Shared by a body and its iterators: the transfer ends with the last of them.
 private final class BodyOwner: Sendable {
     let sink: BodySink
-    let transfer: Transfer
+    let transfer: any TransferControl
 
-    init(sink: BodySink, transfer: Transfer) {
+    init(sink: BodySink, transfer: any TransferControl) {
         self.sink = sink
         self.transfer = transfer
     }

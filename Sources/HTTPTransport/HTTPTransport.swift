@@ -9,6 +9,10 @@ package final class HTTPTransport: Sendable {
     private let drivers: [CurlDriver]
     private let turn = NIOLockedValueBox(0)
     private let logger: Logger
+    private let locals = NIOLockedValueBox<[String: LocalHandler]>([:])
+
+    /// Answers requests in this process.
+    package typealias LocalHandler = @Sendable (HTTPClientRequest) async throws -> LocalAnswer
 
     /// - Parameter threads: one carries about 30,000 small calls per second.
     package init(threads: Int = 1, logger: Logger) {
@@ -22,10 +26,27 @@ package final class HTTPTransport: Sendable {
     ///   `upstream`, `timeout`; `unavailable` after `shutdown()`; `CancellationError`. Any status of the answer is no error.
     package func send(_ request: HTTPClientRequest) async throws -> HTTPClientResponse {
         try Task.checkCancellation()
+        if !request.url.hasPrefix("http"), let local = local(request.url) { return try await answer(request, local) }
         let sink = BodySink()
         let transfer = try start(request, sink: sink)
         let head = try await sink.readHead(of: transfer)
         return HTTPClientResponse(status: head.status, headers: head.headers, body: HTTPBody(sink: sink, transfer: transfer))
+    }
+
+    /// URLs of this scheme are answered by the handler, and nothing is sent.
+    package func answer(scheme: String, with handler: @escaping LocalHandler) { locals.withLockedValue { $0[scheme] = handler } }
+
+    private func local(_ url: String) -> LocalHandler? {
+        locals.withLockedValue { $0.isEmpty ? nil : $0[String(url.prefix { $0 != ":" })] }
+    }
+
+    private func answer(_ request: HTTPClientRequest, _ handler: LocalHandler) async throws -> HTTPClientResponse {
+        let answer = try await handler(request)
+        let sink = BodySink()
+        let transfer = LocalTransfer(name: request.url)
+        transfer.run(answer, into: sink)
+        return HTTPClientResponse(
+            status: answer.status, headers: answer.headers, body: HTTPBody(sink: sink, transfer: transfer))
     }
 
     /// The same without the asynchronous face: the sink is called on the transport's thread.

@@ -61,7 +61,9 @@ struct Reading: Equatable {
         #expect(reading.blocks == Self.messagesBlocks)
         #expect(
             reading.usage
-                == Usage(input: 2095, cacheRead: 18000, cacheWrite5m: 1051, cacheWrite1h: 1000, output: 503, webSearches: 2))
+                == Usage(
+                    input: 2095, cacheRead: 18000, cacheWrite5m: 1051, cacheWrite1h: 1000, output: 503, webSearches: 2,
+                    serviceTier: .standard))
         #expect(reading.stopReason == .toolUse)
         #expect(reading.isComplete && reading.usageIsFinal)
         #expect(reading.error == nil)
@@ -79,7 +81,10 @@ struct Reading: Equatable {
         let streamed = try Reading(.messages, Recorded.messagesStream)
         let plain = try Reading(.messages, streamed: false, Recorded.messagesPlain)
         #expect(plain.blocks == streamed.blocks)
-        #expect(plain.usage == streamed.usage && plain.stopReason == streamed.stopReason)
+        // Only the stream says by which service it was served.
+        var usage = plain.usage
+        usage?.serviceTier = .standard
+        #expect(plain.usage?.serviceTier == nil && usage == streamed.usage && plain.stopReason == streamed.stopReason)
         #expect(plain.isComplete && plain.usageIsFinal && plain.id == streamed.id && plain.model == streamed.model)
     }
 

@@ -15,7 +15,7 @@ import Testing
         .readProviders: "OAU-", .changeProviders: "OA--",
         .readModels: "OAUm", .changeModelPolicies: "OA--",
         .readBudgets: "OAUm", .changeBudgets: "OA--",
-        .readInterceptions: "OAUm", .callModels: "oa-m",
+        .readInterceptions: "OAUm", .reconcileInvoices: "OAU-", .callModels: "oa-m",
         .readAudit: "OAU-", .verifyAudit: "OAU-",
         .readTasks: "OAUm", .createTask: "oa-m", .steerTask: "Oa-m",
         .uploadFile: "oa-m", .readFile: "oaum",

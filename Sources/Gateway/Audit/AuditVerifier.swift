@@ -34,6 +34,7 @@ struct AuditVerifier {
             try await facts.checkUnrecorded(&report)
             try await facts.checkPrices(&report)
             try await facts.checkBudgets(&report)
+            try await facts.checkCorrections(&report)
             try await IdentityCheck(connection: connection).run(&report)
             try await ContentCheck(connection: connection).run(&report)
             return report

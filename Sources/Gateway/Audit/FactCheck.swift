@@ -14,6 +14,7 @@ struct FactCheck {
         derived[AuditEntry.Kind.ledger.rawValue] = try await ledger(subjects(.ledger))
         derived[AuditEntry.Kind.attempt.rawValue] = try await AttemptRows.digests(subjects(.attempt), connection)
         derived[AuditEntry.Kind.fact.rawValue] = try await facts(subjects(.fact))
+        derived[AuditEntry.Kind.correction.rawValue] = try await corrections(subjects(.correction))
         for entry in page {
             guard let digests = derived[entry.kind] else {
                 report.add(
@@ -81,7 +82,8 @@ struct FactCheck {
                     cacheWrite5m: try row["cache_write_5m_tokens"],
                     cacheWrite1h: try row["cache_write_1h_tokens"], output: try row["output_tokens"],
                     reasoning: try row["reasoning_tokens"],
-                    webSearches: try row["web_searches"], ttlUnknown: try row["ttl_unknown"])
+                    webSearches: try row["web_searches"], ttlUnknown: try row["ttl_unknown"],
+                    serviceTier: try row["service_tier", as: String?.self].flatMap(ServiceTier.init(rawValue:)))
                 var digest = LedgerDigest.digest(
                     .init(
                         interception: id, attempt: attempt, organization: try row["organization_id"], user: try row["user_id"],
@@ -122,6 +124,7 @@ struct FactCheck {
             ("interception", "t.id::text", "ai_interceptions"),
             ("ledger", "t.interception_id::text || '/' || t.attempt", "ai_ledger"),
             ("attempt", "t.interception_id::text || '/' || t.attempt", "ai_attempts"), ("fact", "t.id::text", "audit_facts"),
+            ("correction", "t.interception_id::text || '/' || t.attempt || '/' || t.n", "ai_corrections"),
         ] {
             let rows = try await connection.query(
                 """
@@ -175,7 +178,10 @@ struct FactCheck {
             SELECT b.id, b.user_id, b.period::text AS period, b.spent, b.held, coalesce(l.cost, 0)::bigint AS booked,
                    coalesce(h.amount, 0)::bigint AS holds
             FROM ai_budgets b
-            LEFT JOIN (SELECT id, sum(cost) AS cost FROM ai_ledger, unnest(budget_ids) AS id GROUP BY id) l ON l.id = b.id
+            LEFT JOIN (
+                SELECT id, sum(cost) AS cost
+                FROM (SELECT cost, budget_ids FROM ai_ledger UNION ALL SELECT amount, budget_ids FROM ai_corrections) booked,
+                     unnest(budget_ids) AS id GROUP BY id) l ON l.id = b.id
             LEFT JOIN (SELECT id, sum(amount) AS amount FROM ai_holds, unnest(budget_ids) AS id GROUP BY id) h ON h.id = b.id
             WHERE b.spent <> coalesce(l.cost, 0) OR b.held <> coalesce(h.amount, 0) LIMIT 1001
             """)

@@ -15,12 +15,17 @@ package struct HoldDemand: Sendable, Equatable {
     ///   - inputTokens: an upper bound.
     ///   - outputTokens: what all answers of the call may have together.
     ///   - canBeCut: streamed answers can be ended where the money ends.
-    package init(price: ModelPrice, inputTokens: TokenCount, outputTokens: TokenCount, webSearches: Int, canBeCut: Bool) {
+    ///   - requested: the class of service that the request names; nil: any may come, and the dearest is held.
+    package init(
+        price: ModelPrice, inputTokens: TokenCount, outputTokens: TokenCount, webSearches: Int, canBeCut: Bool,
+        requested: ServiceTier? = .standard
+    ) {
         // The bound may lie on the dear side of a price step that the real number does not reach, never the other way round.
-        let classes = price.classes(forInput: inputTokens)
-        full = classes.ceiling(inputTokens: inputTokens, outputTokens: outputTokens, webSearches: webSearches)
-        let least = classes.ceiling(
-            inputTokens: inputTokens, outputTokens: min(outputTokens, Self.leastOutput), webSearches: webSearches)
+        full = price.ceiling(
+            inputTokens: inputTokens, outputTokens: outputTokens, webSearches: webSearches, requested: requested)
+        let least = price.ceiling(
+            inputTokens: inputTokens, outputTokens: min(outputTokens, Self.leastOutput), webSearches: webSearches,
+            requested: requested)
         self.least = canBeCut ? least : full
     }
 

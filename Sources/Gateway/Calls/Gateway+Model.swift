@@ -43,7 +43,9 @@ extension Gateway {
                 call: call, interception: interception, summary: summary, demand: demand, grant: grant, api: api, began: began),
             target: plan.targets[0],
             .init(
-                admission: admission, settle: settle, content: content, threads: threads, open: open, relays: relays, meters: meters
+                admission: admission, settle: settle, content: content, threads: threads, open: open, relays: relays,
+                meters: meters,
+                cacheAlarm: cacheAlarm
             ))
         do {
             return try await relay(record, plan)
@@ -86,7 +88,8 @@ extension Gateway {
                 inputTokens: summary.inputTokenBound(
                     bodyBytes: max(bodyBytes, target.translation?.upstream.body.readableBytes ?? 0)) ?? price.contextTokens,
                 outputTokens: (summary.maxOutputTokens ?? price.maxOutputTokens) * max(1, summary.answers),
-                webSearches: summary.refersToStoredInput ? 10 : 0, canBeCut: summary.stream)
+                webSearches: summary.refersToStoredInput ? 10 : 0, canBeCut: summary.stream,
+                requested: summary.serviceTier)
             dearest = dearest.map { HoldDemand(full: max($0.full, demand.full), least: max($0.least, demand.least)) } ?? demand
         }
         return dearest ?? HoldDemand(full: .zero, least: .zero)

@@ -88,6 +88,8 @@ package struct InterceptionDetail: Sendable {
     package var thoughts: String
     /// `complete`, `partial` after a crash or while it runs, `absent` when it was deleted or never written.
     package var content: String
+    /// Set when the call found the prompt cache of its session lost.
+    package var cacheCollapse: CacheCollapse?
 }
 
 /// Calls that belong together.

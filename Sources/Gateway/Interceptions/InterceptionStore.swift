@@ -43,7 +43,7 @@ package struct InterceptionStore: Sendable {
             SELECT attempt, state, input_tokens AS input, cache_read_input_tokens AS cache_read, cache_write_5m_tokens AS cache_5m,
                    cache_write_1h_tokens AS cache_1h, output_tokens AS output, reasoning_tokens AS reasoning, web_searches AS searches,
                    hold, cost, overrun, price_id, settled_at
-            FROM ai_ledger WHERE interception_id = \(id) ORDER BY attempt
+            FROM ai_charges WHERE interception_id = \(id) ORDER BY attempt
             """
         ).map { row in
             LedgerRow(
@@ -69,6 +69,7 @@ package struct InterceptionStore: Sendable {
         }
         var detail = InterceptionDetail(
             interception: interception, ledger: ledger, tools: tools, answer: "", thoughts: "", content: "absent")
+        detail.cacheCollapse = try await cacheCollapse(scope.organization, id)
         if let body = try await contents.body(scope.organization, id, .answer) { detail.read(body, interception) }
         return detail
     }
@@ -81,7 +82,7 @@ package struct InterceptionStore: Sendable {
         FROM ai_interceptions i
         JOIN users u ON u.id = i.initiator_id
         LEFT JOIN ai_user_prompts p ON p.interception_id = i.id
-        CROSS JOIN LATERAL (SELECT \(unsafeSQL: Self.usageSums) FROM ai_ledger l WHERE l.interception_id = i.id) l
+        CROSS JOIN LATERAL (SELECT \(unsafeSQL: Self.usageSums) FROM ai_charges l WHERE l.interception_id = i.id) l
         \(tail)
         """
     }
@@ -136,7 +137,7 @@ package struct InterceptionStore: Sendable {
                        count(DISTINCT i.id) AS calls, max(i.client) AS client, array_agg(DISTINCT i.provider_name) AS providers,
                        array_agg(DISTINCT i.model) AS models, (array_agg(i.id ORDER BY i.started_at, i.id))[1] AS first,
                        \(unsafeSQL: Self.usageSums)
-                FROM ai_interceptions i LEFT JOIN ai_ledger l ON l.interception_id = i.id
+                FROM ai_interceptions i LEFT JOIN ai_charges l ON l.interception_id = i.id
                 WHERE \(Self.condition(scope, filter))
                 GROUP BY i.session_id, i.initiator_id
             )
@@ -178,7 +179,7 @@ package struct InterceptionStore: Sendable {
         let lines = try await pool.query(
             """
             SELECT l.user_id, u.username, l.provider, l.model, count(DISTINCT l.interception_id) AS calls, \(unsafeSQL: Self.usageSums)
-            FROM ai_ledger l JOIN users u ON u.id = l.user_id
+            FROM ai_charges l JOIN users u ON u.id = l.user_id
             WHERE l.organization_id = \(scope.organization) AND (\(scope.user)::uuid IS NULL OR l.user_id = \(scope.user))
               AND l.settled_at >= (\(month + "-01")::date)::timestamp AT TIME ZONE 'UTC'
               AND l.settled_at < ((\(month + "-01")::date) + interval '1 month') AT TIME ZONE 'UTC'

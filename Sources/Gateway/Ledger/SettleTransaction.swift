@@ -78,18 +78,20 @@ struct SettleTransaction {
         INSERT INTO ai_ledger
             (interception_id, attempt, organization_id, user_id, budget_ids, provider, model, state, input_tokens,
              cache_read_input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, web_searches,
-             ttl_unknown, hold, cost, price_id, answer_hash, answer_size, tools_hash, settled_at)
+             ttl_unknown, service_tier, hold, cost, price_id, answer_hash, answer_size, tools_hash, settled_at)
         SELECT id, attempt, organization_id, user_id, string_to_array(budgets, ',')::bigint[], provider, model, state, input, cache_read,
-               cache_5m, cache_1h, output, reasoning, searches, ttl_unknown, hold, cost, price, answer_hash, answer_size, tools_hash, now()
+               cache_5m, cache_1h, output, reasoning, searches, ttl_unknown, service_tier, hold, cost, price, answer_hash,
+               answer_size, tools_hash, now()
         FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.attempt)), \(rows.map(\.organization.uuid)), \(rows.map(\.user.uuid)),
                     \(rows.map { $0.budgets.map(String.init).joined(separator: ",") }), \(rows.map(\.provider)), \(rows.map(\.model)),
                     \(rows.map(\.state.rawValue)), \(rows.map(\.usage.input)), \(rows.map(\.usage.cacheRead)),
                     \(rows.map(\.usage.cacheWrite5m)), \(rows.map(\.usage.cacheWrite1h)), \(rows.map(\.usage.output)),
                     \(rows.map(\.usage.reasoning)), \(rows.map(\.usage.webSearches)), \(rows.map(\.usage.ttlUnknown)),
+                    \(rows.map { $0.usage.serviceTier?.rawValue }),
                     \(rows.map(\.hold.value)), \(rows.map(\.cost.value)), \(rows.map(\.price)), \(rows.map(\.answerHash)),
                     \(rows.map(\.answerSize)), \(rows.map(\.toolsHash)))
              AS t (id, attempt, organization_id, user_id, budgets, provider, model, state, input, cache_read, cache_5m, cache_1h, output,
-                   reasoning, searches, ttl_unknown, hold, cost, price, answer_hash, answer_size, tools_hash)
+                   reasoning, searches, ttl_unknown, service_tier, hold, cost, price, answer_hash, answer_size, tools_hash)
         """
     }
 

@@ -114,6 +114,8 @@ struct LedgerDigest {
         canonical.add(row.error)
         canonical.add(row.responseID)
         canonical.add(row.stopReason)
+        // Rows from before it was known have digests without it.
+        if let tier = row.usage.serviceTier { canonical.add(tier.rawValue) }
         return canonical.digest
     }
 }

@@ -6,10 +6,13 @@ import ModelAPI
 struct PriceFile: Decodable {
     var providerType: ProviderType
     var source: String
+    /// When it was written down, e.g. `2026-11-21`.
+    var asOf: String?
     var models: [Entry]
 
     enum CodingKeys: String, CodingKey {
         case source, models
+        case asOf = "as_of"
         case providerType = "provider_type"
     }
 
@@ -21,10 +24,12 @@ struct PriceFile: Decodable {
         var contextTokens: TokenCount
         var maxOutputTokens: TokenCount
         var price: DollarPrices
-        var longContext: LongContext?
+        var longContext: OneOrMore<LongContext>?
+        /// By the word of `ServiceTier`.
+        var services: [String: Service]?
 
         enum CodingKeys: String, CodingKey {
-            case model, aliases, price
+            case model, aliases, price, services
             case validFrom = "valid_from"
             case validTo = "valid_to"
             case contextTokens = "context_tokens"
@@ -36,6 +41,32 @@ struct PriceFile: Decodable {
     struct LongContext: Decodable {
         var above: TokenCount
         var price: DollarPrices
+    }
+
+    struct Service: Decodable {
+        var price: DollarPrices
+        var longContext: OneOrMore<LongContext>?
+
+        enum CodingKeys: String, CodingKey {
+            case price
+            case longContext = "long_context"
+        }
+    }
+
+    /// One value, or an array of them.
+    struct OneOrMore<Value: Decodable>: Decodable {
+        var values: [Value]
+
+        init(from decoder: any Decoder) throws {
+            do {
+                values = [try Value(from: decoder)]
+            } catch let single {
+                // An array that is wrong inside says where.
+                guard var elements = try? decoder.unkeyedContainer() else { throw single }
+                values = []
+                while !elements.isAtEnd { values.append(try elements.decode(Value.self)) }
+            }
+        }
     }
 
     /// - Throws: `badRequest` naming the file and the place in it.
@@ -61,81 +92,28 @@ extension PriceFile.Entry {
         if let validTo, validTo <= validFrom {
             throw AppError(.badRequest, "\(model) has a valid_to that is not after its valid_from.")
         }
-        let long = try longContext.map { ModelPrice.LongContext(above: $0.above, price: try $0.price.classes(of: model)) }
+        var tables: [ServiceTier: PriceTable] = [:]
+        for (word, service) in services ?? [:] {
+            guard let tier = ServiceTier(rawValue: word), tier != .standard else {
+                throw AppError(.badRequest, "\(model) has prices for the service '\(word)'; there are priority, flex and batch.")
+            }
+            tables[tier] = try PriceFile.table(service.price, service.longContext, of: model)
+        }
         let body = ModelPrice.Body(
-            contextTokens: contextTokens, maxOutputTokens: maxOutputTokens, standard: try price.classes(of: model),
-            longContext: long)
+            contextTokens: contextTokens, maxOutputTokens: maxOutputTokens,
+            table: try PriceFile.table(price, longContext, of: model), services: tables)
         return try ([model] + (aliases ?? [])).map {
             try ModelPrice(providerType: type, model: $0, validFrom: validFrom, validTo: validTo, organization: nil, body: body)
         }
     }
 }
 
-/// Prices as people write them: dollars per million tokens, a web search by the piece. Only `input` and `output` are required; a
-/// cache class without a price costs what input costs, never nothing.
-package struct DollarPrices: Codable, Sendable {
-    package var input: String
-    package var cacheRead: String?
-    package var cacheWrite5m: String?
-    package var cacheWrite1h: String?
-    package var output: String
-    package var webSearch: String?
-
-    package enum CodingKeys: String, CodingKey {
-        case input, output
-        case cacheRead = "cache_read"
-        case cacheWrite5m = "cache_write_5m"
-        case cacheWrite1h = "cache_write_1h"
-        case webSearch = "web_search"
-    }
-
-    package init(
-        input: String, cacheRead: String? = nil, cacheWrite5m: String? = nil, cacheWrite1h: String? = nil, output: String,
-        webSearch: String? = nil
-    ) {
-        self.input = input
-        self.cacheRead = cacheRead
-        self.cacheWrite5m = cacheWrite5m
-        self.cacheWrite1h = cacheWrite1h
-        self.output = output
-        self.webSearch = webSearch
-    }
-
-    /// - Throws: `badRequest` for what is no price: `12.50`, at most six decimals, at most 1,000,000.
-    package func classes(of model: String) throws -> PriceClasses {
-        func price(_ text: String, _ field: String) throws -> MicroDollarsPerMillion {
-            guard let dollars = NanoDollars(dollars: text), dollars.value % 1000 == 0, dollars.value <= 1_000_000_000_000_000 else {
-                throw AppError(
-                    .badRequest, "\(field) of \(model) is '\(text)'; expected dollars per million tokens such as 2.50.",
-                    field: field)
-            }
-            return MicroDollarsPerMillion(dollars.value / 1000)
-        }
-        let plain = try price(input, "input")
-        guard let search = NanoDollars(dollars: webSearch ?? "0"), search.value <= 1_000_000_000_000 else {
-            throw AppError(
-                .badRequest, "web_search of \(model) is '\(webSearch ?? "")'; expected dollars per search.", field: "web_search")
-        }
-        return PriceClasses(
-            input: plain, cacheRead: try cacheRead.map { try price($0, "cache_read") } ?? plain,
-            cacheWrite5m: try cacheWrite5m.map { try price($0, "cache_write_5m") } ?? plain,
-            cacheWrite1h: try cacheWrite1h.map { try price($0, "cache_write_1h") } ?? plain, output: try price(output, "output"),
-            webSearch: search)
-    }
-}
-
-extension DecodingError {
-    /// Where and what, in a few words.
-    var place: String {
-        let (context, what): (Context, String) =
-            switch self {
-            case .typeMismatch(let type, let context): (context, "expected \(type)")
-            case .valueNotFound(let type, let context): (context, "expected \(type), found null")
-            case .keyNotFound(let key, let context): (context, "\(key.stringValue) is missing")
-            case .dataCorrupted(let context): (context, context.debugDescription)
-            @unknown default: (Context(codingPath: [], debugDescription: ""), "unreadable")
-            }
-        let path = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
-        return path.isEmpty ? what : "at \(path), \(what)"
+extension PriceFile {
+    fileprivate static func table(_ price: DollarPrices, _ long: OneOrMore<LongContext>?, of model: String) throws -> PriceTable {
+        let table = PriceTable(
+            standard: try price.classes(of: model),
+            tiers: try (long?.values ?? []).map { .init(above: $0.above, price: try $0.price.classes(of: model)) })
+        try table.check(model)
+        return table
     }
 }

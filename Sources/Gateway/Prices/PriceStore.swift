@@ -11,16 +11,27 @@ struct PriceStore: Sendable {
         try await pool.withTransaction { try await insert(prices, organization: nil, $0) }
     }
 
-    func add(_ price: ModelPrice, organization: OrganizationID, _ connection: PostgresConnection) async throws {
-        try await insert([price], organization: organization, connection)
+    /// Writes what a placement says, in a transaction of the caller's.
+    func write(_ placement: PricePlacement, organization: OrganizationID, _ connection: PostgresConnection) async throws {
+        try await insert(placement.added, organization: organization, connection)
+        let added = placement.added.map(\.id)
+        for id in placement.withdrawn.map(\.id) where !added.contains(id) {
+            try await connection.execute(
+                """
+                INSERT INTO ai_price_withdrawals (price_id, organization_id) VALUES (\(id), \(organization)) ON CONFLICT DO NOTHING
+                """)
+        }
+        // The same price in the same interval may come back.
+        try await connection.execute("DELETE FROM ai_price_withdrawals WHERE price_id = ANY(\(added))")
     }
 
     /// All custom prices of all organizations.
     func custom(_ connection: PostgresConnection) async throws -> [(OrganizationID, ModelPrice)] {
         try await connection.query(
             """
-            SELECT id, organization_id, provider_type, model, valid_from, valid_to, price FROM ai_prices
-            WHERE organization_id IS NOT NULL ORDER BY created_at
+            SELECT id, organization_id, provider_type, model, valid_from, valid_to, price FROM ai_prices p
+            WHERE organization_id IS NOT NULL AND NOT EXISTS (SELECT FROM ai_price_withdrawals w WHERE w.price_id = p.id)
+            ORDER BY created_at
             """
         ).map { row in
             guard let type = ProviderType(rawValue: try row["provider_type", as: String.self]) else {
@@ -34,8 +45,8 @@ struct PriceStore: Sendable {
         }
     }
 
-    /// One statement for each: the book is small, and is registered once at start.
     private func insert(_ prices: [ModelPrice], organization: OrganizationID?, _ connection: PostgresConnection) async throws {
+        // One statement for each: the book is small, and this runs at start and when an admin changes it.
         let known = Set(
             try await connection.query("SELECT id FROM ai_prices WHERE id = ANY(\(prices.map(\.id)))").map {
                 try $0["id", as: String.self]

@@ -50,6 +50,7 @@ final class CallRecord: Sendable {
         var open: OpenCalls
         var relays: OpenRelays
         var meters: Meters
+        var cacheAlarm: CacheAlarm
     }
 
     /// - Parameter target: the first that will be tried.
@@ -107,8 +108,10 @@ final class CallRecord: Sendable {
             if state.hasEnded { return nil }
             if state.translator == nil { state.own.finish() }
             let reader = state.reader
-            let verdict = Verdict(
+            var verdict = Verdict(
                 cause, httpStatus: state.httpStatus, reader: reader, requestBytes: facts.call.body.readableBytes)
+            verdict.usage.serviceTier = .applied(
+                requested: facts.summary.serviceTier, reported: verdict.usage.serviceTier)
             let tools = reader.blocks.compactMap { block -> Content.ToolCall? in
                 guard case .toolUse(let id, let name, let input, _) = block else { return nil }
                 return .init(id: id.storable(upTo: 512), name: name.storable(upTo: 512), input: input.storable)
@@ -126,6 +129,7 @@ final class CallRecord: Sendable {
         services.settle.settle(settlement)
         services.content.write(write)
         services.meters.ended(facts, target, settlement, usage)
+        services.cacheAlarm.ended(facts, target, usage)
         services.open.remove(self)
         services.admission.leave()
     }

@@ -41,7 +41,8 @@ final class Relay: Sendable {
         isTranslated = target.format != nil
         drain = .seconds(settings.drainSeconds ?? 0)
         let bound = facts.summary.inputTokenBound(bodyBytes: facts.call.body.readableBytes) ?? price.contextTokens
-        let affordable = price.classes(forInput: bound).affordableOutput(inputTokens: bound, within: facts.grant.amount)
+        let affordable = price.affordableOutput(
+            inputTokens: bound, within: facts.grant.amount, requested: facts.summary.serviceTier)
         outputLimit = isShort ? affordable ?? 0 : nil
         state = .init(State(filter: filtersUsage ? UsageChunkFilter() : nil, first: first))
         record.services.relays.insert(self)

@@ -124,7 +124,11 @@ extension Settings {
     func price(of model: String, _ provider: Provider) -> ModelPrice? {
         let now = Date()
         for type in provider.type.priceTypes {
-            if let price = prices.price(of: model, type: type, organization: provider.organization, at: now) { return price }
+            if let price = prices.price(
+                of: model, type: type, named: provider.name, organization: provider.organization, at: now)
+            {
+                return price
+            }
         }
         return nil
     }

@@ -24,6 +24,8 @@ extension AnswerReader {
                 if let text = try cursor.optionalString(), id == nil { id = text.string() }
             } else if key.equals("model") {
                 if let text = try cursor.optionalString(), model == nil { model = text.string() }
+            } else if key.equals("service_tier") {
+                try tally.readServiceTier(&cursor)
             } else if key.equals("created") {
                 if let seconds = try cursor.optionalInt() { created = seconds }
             } else if key.equals("error") {

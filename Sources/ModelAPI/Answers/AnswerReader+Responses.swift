@@ -89,6 +89,8 @@ extension AnswerReader {
                 if let text = try cursor.optionalString() { id = text.string() }
             } else if key.equals("model") {
                 if let text = try cursor.optionalString() { model = text.string() }
+            } else if key.equals("service_tier") {
+                try tally.readServiceTier(&cursor)
             } else if key.equals("created_at") {
                 created = try cursor.optionalInt() ?? created
             } else if key.equals("status") {

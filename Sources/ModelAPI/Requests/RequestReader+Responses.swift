@@ -10,6 +10,7 @@ extension RequestReader {
         case "background": summary.isBackground = try bool(key) ?? false
         case "input": try readInput()
         case "tools": try readTools()
+        case "service_tier": try readServiceTier()
         case "previous_response_id", "conversation", "prompt": try noticeStored()
         default: try cursor.skipValue()
         }

@@ -10,9 +10,11 @@ struct RequestReader {
 
     private static let chat: Set<String> = [
         "model", "stream", "max_tokens", "max_completion_tokens", "n", "messages", "tools", "stream_options",
+        "service_tier",
     ]
     private static let responses: Set<String> = [
         "model", "stream", "max_output_tokens", "input", "tools", "previous_response_id", "background",
+        "service_tier",
     ]
     private static let gemini: Set<String> = ["contents", "tools", "generationconfig", "cachedcontent"]
 
@@ -73,6 +75,7 @@ struct RequestReader {
         case "tools": try readTools()
         case "stream_options": try readStreamOptions()
         case "metadata": try readMetadata()
+        case "service_tier": try readServiceTier()
         case "mcp_servers", "container", "web_search_options": try noticeStored()
         default: try cursor.skipValue()
         }
@@ -133,6 +136,10 @@ struct RequestReader {
             throw AppError(.badRequest, "\"\(field)\" must be a whole number from 0 to \(UsageTally.most).", field: field)
         }
         return value
+    }
+
+    mutating func readServiceTier() throws {
+        summary.serviceTier = try cursor.optionalString().flatMap { ServiceTier(word: $0.string()) }
     }
 
     mutating func readStreamOptions() throws {

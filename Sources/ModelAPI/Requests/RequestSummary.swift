@@ -33,6 +33,8 @@ package struct RequestSummary: Sendable, Equatable {
     /// Responses: the provider would answer later, to a call that the gateway does not see.
     package var isBackground = false
     package var hasTools = false
+    /// The class of service that is asked for; nil: none, `auto`, or a word that is not known here, so any may come.
+    package var serviceTier: ServiceTier?
     /// Chat Completions: `stream_options.include_usage`; nil when the body does not say.
     package var includeUsage: Bool?
     /// Messages: `metadata.user_id`, in which some clients put their session.

@@ -7,18 +7,22 @@ package struct PriceClasses: Sendable, Hashable, Codable {
     package var cacheWrite5m: MicroDollarsPerMillion
     package var cacheWrite1h: MicroDollarsPerMillion
     package var output: MicroDollarsPerMillion
+    /// For the output that was reasoning; nil: as all output.
+    package var reasoning: MicroDollarsPerMillion?
     /// For one search (providers publish it per thousand).
     package var webSearch: NanoDollars
 
     package init(
         input: MicroDollarsPerMillion, cacheRead: MicroDollarsPerMillion, cacheWrite5m: MicroDollarsPerMillion,
-        cacheWrite1h: MicroDollarsPerMillion, output: MicroDollarsPerMillion, webSearch: NanoDollars = .zero
+        cacheWrite1h: MicroDollarsPerMillion, output: MicroDollarsPerMillion,
+        reasoning: MicroDollarsPerMillion? = nil, webSearch: NanoDollars = .zero
     ) {
         self.input = input
         self.cacheRead = cacheRead
         self.cacheWrite5m = cacheWrite5m
         self.cacheWrite1h = cacheWrite1h
         self.output = output
+        self.reasoning = reasoning
         self.webSearch = webSearch
     }
 
@@ -29,7 +33,8 @@ package struct PriceClasses: Sendable, Hashable, Codable {
         sum.add(usage.cacheRead, at: cacheRead)
         sum.add(usage.cacheWrite5m, at: cacheWrite5m)
         sum.add(usage.cacheWrite1h, at: cacheWrite1h)
-        sum.add(usage.output, at: output)
+        sum.add(usage.output - usage.reasoning, at: output)
+        sum.add(usage.reasoning, at: reasoning ?? output)
         return sum.rounded + searches(usage.webSearches)
     }
 
@@ -37,12 +42,17 @@ package struct PriceClasses: Sendable, Hashable, Codable {
     package func ceiling(inputTokens: TokenCount, outputTokens: TokenCount, webSearches: Int = 0) -> NanoDollars {
         var sum = PicoDollars()
         sum.add(inputTokens, at: dearestInput)
-        sum.add(outputTokens, at: output)
+        sum.add(outputTokens, at: dearestOutput)
         return sum.ceiling + searches(webSearches)
     }
 
     package var dearestInput: MicroDollarsPerMillion {
         [input, cacheRead, cacheWrite5m, cacheWrite1h].max { $0.value < $1.value } ?? input
+    }
+
+    package var dearestOutput: MicroDollarsPerMillion {
+        guard let reasoning, reasoning.value > output.value else { return output }
+        return reasoning
     }
 
     /// How many output tokens the money pays for once the input is paid at its dearest; nil when it does not even pay the input.
@@ -52,8 +62,8 @@ package struct PriceClasses: Sendable, Hashable, Codable {
         sum.add(inputTokens, at: dearestInput)
         let left = Int128(money.value) * 1000 - sum.value
         guard left >= 0 else { return nil }
-        guard output.value > 0 else { return .max }
-        return Int(clamping: left / Int128(output.value))
+        guard dearestOutput.value > 0 else { return .max }
+        return Int(clamping: left / Int128(dearestOutput.value))
     }
 
     private func searches(_ count: Int) -> NanoDollars { NanoDollars(Int64(count) * webSearch.value) }

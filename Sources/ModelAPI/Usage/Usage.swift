@@ -10,15 +10,18 @@ package struct Usage: Sendable, Hashable, Codable {
     package var cacheWrite1h: TokenCount
     /// All output, reasoning included.
     package var output: TokenCount
-    /// The part of `output` that was reasoning, where the provider tells; never priced again.
+    /// The part of `output` that was reasoning, where the provider tells; it is priced once, as output or at a price of its own.
     package var reasoning: TokenCount
     package var webSearches: Int
     /// Cache writes were reported without their lifetime; they are priced at five minutes.
     package var ttlUnknown: Bool
+    /// The class of service, once it is known; nil is priced as the standard one.
+    package var serviceTier: ServiceTier?
 
     package init(
         input: TokenCount = 0, cacheRead: TokenCount = 0, cacheWrite5m: TokenCount = 0, cacheWrite1h: TokenCount = 0,
-        output: TokenCount = 0, reasoning: TokenCount = 0, webSearches: Int = 0, ttlUnknown: Bool = false
+        output: TokenCount = 0, reasoning: TokenCount = 0, webSearches: Int = 0, ttlUnknown: Bool = false,
+        serviceTier: ServiceTier? = nil
     ) {
         self.input = input
         self.cacheRead = cacheRead
@@ -28,6 +31,7 @@ package struct Usage: Sendable, Hashable, Codable {
         self.reasoning = reasoning
         self.webSearches = webSearches
         self.ttlUnknown = ttlUnknown
+        self.serviceTier = serviceTier
     }
 
     /// Everything the model read, cached or not.
@@ -38,6 +42,7 @@ package struct Usage: Sendable, Hashable, Codable {
         Usage(
             input: a.input + b.input, cacheRead: a.cacheRead + b.cacheRead, cacheWrite5m: a.cacheWrite5m + b.cacheWrite5m,
             cacheWrite1h: a.cacheWrite1h + b.cacheWrite1h, output: a.output + b.output, reasoning: a.reasoning + b.reasoning,
-            webSearches: a.webSearches + b.webSearches, ttlUnknown: a.ttlUnknown || b.ttlUnknown)
+            webSearches: a.webSearches + b.webSearches, ttlUnknown: a.ttlUnknown || b.ttlUnknown,
+            serviceTier: a.serviceTier ?? b.serviceTier)
     }
 }

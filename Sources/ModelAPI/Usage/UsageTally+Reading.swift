@@ -41,6 +41,8 @@ extension UsageTally {
                         try cursor.skipValue()
                     }
                 }
+            } else if key.equals("service_tier") {
+                try readServiceTier(&cursor)
             } else if key.equals("output_tokens_details") {
                 try readFields(&cursor) { tally, key, cursor throws(JSONFailure) in
                     if key.equals("thinking_tokens") || key.equals("reasoning_tokens") {
@@ -53,6 +55,12 @@ extension UsageTally {
                 try cursor.skipValue()
             }
         }
+    }
+
+    /// Messages has it in the usage, OpenAI beside it. A word that is not known here changes nothing.
+    mutating func readServiceTier(_ cursor: inout JSONCursor) throws(JSONFailure) {
+        guard let word = try cursor.optionalString(), let tier = ServiceTier(word: word.string()) else { return }
+        serviceTier = tier
     }
 
     /// OpenAI, and where the imitators differ: DeepSeek's `prompt_cache_hit_tokens`, Moonshot's `cached_tokens`.

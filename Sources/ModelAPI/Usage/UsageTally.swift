@@ -16,6 +16,7 @@ struct UsageTally: Sendable, Equatable {
     var output: TokenCount?
     var reasoning: TokenCount?
     var webSearches: Int?
+    var serviceTier: ServiceTier?
 
     init(convention: ModelProtocol) { self.convention = convention }
 
@@ -36,7 +37,9 @@ struct UsageTally: Sendable, Equatable {
     }
 
     private func disjoint(input: TokenCount, output: TokenCount) -> Usage {
-        var usage = Usage(input: input, cacheRead: cacheRead ?? 0, output: output, webSearches: webSearches ?? 0)
+        var usage = Usage(
+            input: input, cacheRead: cacheRead ?? 0, output: output, webSearches: webSearches ?? 0,
+            serviceTier: serviceTier)
         usage.reasoning = min(reasoning ?? 0, usage.output)
         let split5m = cacheWrite5m ?? 0
         let split1h = cacheWrite1h ?? 0

@@ -127,7 +127,7 @@ struct LedgerLookup: TaskLedger {
     func costs(of tasks: [TaskID]) async throws -> [TaskID: NanoDollars] {
         let rows = try await pool.query(
             """
-            SELECT i.task_id, sum(l.cost)::bigint AS cost FROM ai_interceptions i JOIN ai_ledger l ON l.interception_id = i.id
+            SELECT i.task_id, sum(l.cost)::bigint AS cost FROM ai_interceptions i JOIN ai_charges l ON l.interception_id = i.id
             WHERE i.task_id = ANY(\(tasks.map(\.uuid))) GROUP BY i.task_id
             """)
         return try Dictionary(uniqueKeysWithValues: rows.map { (try $0["task_id"], try $0["cost"]) })

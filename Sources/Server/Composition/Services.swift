@@ -51,6 +51,7 @@ package struct Services: Sendable {
         WorkspaceLogRoutes(desk: workspaces, goingAway: goingAway).register(on: table)
         ProviderRoutes(gateway: gateway, users: users).register(on: table)
         ModelRouteRoutes(gateway: gateway).register(on: table)
+        PriceRoutes(gateway: gateway).register(on: table)
         BudgetRoutes(gateway: gateway, users: users).register(on: table)
         InterceptionRoutes(desk: interceptions).register(on: table)
         AuditRoutes(desk: audit).register(on: table)

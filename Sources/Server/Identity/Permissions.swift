@@ -12,6 +12,7 @@ package enum Action: String, Sendable, CaseIterable {
     case readModels, changeModelPolicies
     case readBudgets, changeBudgets
     case readInterceptions
+    case reconcileInvoices
     case callModels
     case readAudit, verifyAudit
     case readTasks, createTask, steerTask
@@ -63,6 +64,7 @@ extension Action {
         case .readBudgets: .roles(all, scope: .read, everyones: overseers)
         case .changeBudgets: .roles(admins, scope: .all, everyones: admins)
         case .readInterceptions: .roles(all, scope: .read, everyones: overseers)
+        case .reconcileInvoices: .roles(overseers, scope: .read, everyones: overseers)
         case .callModels: .roles([.owner, .admin, .member], scope: .gateway)
         case .readAudit, .verifyAudit: .roles(overseers, scope: .read, everyones: overseers)
         case .readTasks: .roles(all, scope: .read, everyones: overseers)

@@ -39,6 +39,12 @@ package struct InterceptionDesk: Sendable {
             ToolUsage(id: $0.id, tool: $0.name, input: $0.input, result: $0.result, isError: $0.isError)
         }
         shown.ledger = detail.ledger.map(\.shown)
+        shown.cacheCollapse = detail.cacheCollapse.map {
+            API.CacheCollapse(
+                previousID: $0.previous.description, cachedBefore: $0.cachedBefore, cachedNow: $0.cachedNow, place: $0.place,
+                message: $0.message, byteOffset: $0.offset, excerpt: $0.excerpt, previousByteOffset: $0.previousOffset,
+                previousExcerpt: $0.previousExcerpt)
+        }
         return shown
     }
 

@@ -17,7 +17,6 @@ struct ProviderRoutes: Sendable {
         table.on(.patch, APIPaths.providers + "/{provider}", .changeProviders, update)
         table.on(.delete, APIPaths.providers + "/{provider}", .changeProviders, delete)
         table.on(.get, APIPaths.models, .readModels, models)
-        table.on(.post, APIPaths.models, .changeModelPolicies, setPrice)
         table.on(.get, APIPaths.modelPolicies, .readModels, policies)
         table.on(.post, APIPaths.modelPolicies, .changeModelPolicies, putPolicy)
         table.on(.delete, APIPaths.modelPolicies + "/{policy}", .changeModelPolicies, deletePolicy)
@@ -31,7 +30,7 @@ struct ProviderRoutes: Sendable {
 
     @Sendable func create(_ call: Call) async throws -> Response {
         let wanted = try await call.incoming.json(CreateAIProviderRequest.self)
-        guard let type = ProviderType(rawValue: wanted.type) else { throw Self.unknownType(wanted.type) }
+        let type = try ProviderType(named: wanted.type)
         let provider = try await gateway.providers.create(
             call.principal, name: wanted.name, type: type,
             .init(
@@ -60,36 +59,23 @@ struct ProviderRoutes: Sendable {
         return .noContent
     }
 
-    private static func unknownType(_ type: String) -> AppError {
-        AppError(
-            .badRequest,
-            "'\(type.prefix(40))' is no type of provider; there are \(ProviderType.allCases.map(\.rawValue).joined(separator: ", ")).",
-            field: "type")
-    }
-
     // MARK: Models
 
     /// Those that can be called: priced, and of an enabled provider.
     @Sendable func models(_ call: Call) async throws -> Response {
         let providers = try gateway.providers.list(call.principal).filter(\.isEnabled)
-        let prices = try gateway.prices.list(call.principal)
-        let models = providers.flatMap { provider in
-            prices.filter { $0.price.providerType == provider.type && provider.serves($0.price.model) }.map { entry in
+        let models = try providers.flatMap { provider in
+            try gateway.prices.list(call.principal, named: provider.name).filter {
+                $0.price.providerType == provider.type && provider.serves($0.price.model)
+            }.map { entry in
                 AIModel(
                     provider: provider.name, model: entry.price.model, type: provider.type.rawValue,
                     inputPerMillion: entry.price.standard.input.value, outputPerMillion: entry.price.standard.output.value,
                     cacheReadPerMillion: entry.price.standard.cacheRead.value,
-                    cacheWritePerMillion: entry.price.standard.cacheWrite5m.value, source: entry.isCustom ? "custom" : "book")
+                    cacheWritePerMillion: entry.price.standard.cacheWrite5m.value, source: entry.layer.rawValue)
             }
         }
         return try .json(AIModelList(models: models))
-    }
-
-    @Sendable func setPrice(_ call: Call) async throws -> Response {
-        let wanted = try await call.incoming.json(SetModelPriceRequest.self)
-        guard let type = ProviderType(rawValue: wanted.type) else { throw Self.unknownType(wanted.type) }
-        try await gateway.prices.set(call.principal, .init(type: type, model: wanted.model, prices: wanted.classes))
-        return .noContent
     }
 
     // MARK: Policies
@@ -119,16 +105,6 @@ struct ProviderRoutes: Sendable {
     @Sendable func deletePolicy(_ call: Call) async throws -> Response {
         try await gateway.policies.delete(call.principal, name: try call.incoming.path("policy"))
         return .noContent
-    }
-}
-
-extension SetModelPriceRequest {
-    fileprivate var classes: PriceClasses {
-        PriceClasses(
-            input: .init(inputPerMillion), cacheRead: .init(cacheReadPerMillion ?? inputPerMillion),
-            cacheWrite5m: .init(cacheWritePerMillion ?? inputPerMillion),
-            cacheWrite1h: .init(cacheWritePerMillion ?? inputPerMillion),
-            output: .init(outputPerMillion))
     }
 }
 

@@ -76,6 +76,14 @@ struct APIClient: Sendable {
         return try decode(try await response.body.collect(upTo: 1 << 20))
     }
 
+    /// Sends a file as the body and reads a JSON answer, of a file of prices a long one.
+    func send<Answer: Decodable>(file path: String, to route: String, query: [(String, String?)]) async throws -> Answer {
+        let response = try await answer(
+            "POST", route, query: query, file: try UploadFile(path: path), contentType: "application/octet-stream",
+            timeout: .seconds(120))
+        return try decode(try await response.body.collect(upTo: 64 << 20))
+    }
+
     private func bytes(
         _ method: String, _ path: String, query: [(String, String?)] = [], body: ByteBuffer? = nil,
         timeout: Duration = .seconds(60)

@@ -6,7 +6,9 @@ import Foundation
 struct ModelsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models", abstract: "Models, their prices, and who may use them.",
-        subcommands: [List.self, Price.self, Policies.self, Allow.self, RemovePolicy.self], defaultSubcommand: List.self)
+        subcommands: [
+            List.self, Price.self, Import.self, Rerate.self, Policies.self, Allow.self, RemovePolicy.self,
+        ], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "The models you may call, with prices per million tokens.")
@@ -28,38 +30,6 @@ struct ModelsCommand: AsyncParsableCommand {
         }
 
         private func price(_ microDollars: Int64) -> String { NanoDollars(microDollars * 1000).description }
-    }
-
-    struct Price: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Set the price of a model from now on, in dollars per million tokens. A model without one cannot be called.")
-        @OptionGroup var connection: Connection
-        @Argument(help: "Model id as the provider writes it.") var model: String
-        @Option(help: "anthropic, openai, azure, gemini or bedrock.") var type: String
-        @Option(name: .customLong("input-price"), help: "Input tokens.") var inputPrice: String
-        @Option(name: .customLong("output-price"), help: "Output tokens.") var outputPrice: String
-        @Option(help: "Cached input tokens; default: as input.") var cacheRead: String?
-        @Option(help: "Input tokens written to the cache; default: as input.") var cacheWrite: String?
-
-        func run() async throws {
-            try await reporting {
-                try await connection.client().send(
-                    "POST", APIPaths.models,
-                    SetModelPriceRequest(
-                        type: type, model: model, inputPerMillion: try micro(inputPrice, "--input-price"),
-                        outputPerMillion: try micro(outputPrice, "--output-price"),
-                        cacheReadPerMillion: try cacheRead.map { try micro($0, "--cache-read") },
-                        cacheWritePerMillion: try cacheWrite.map { try micro($0, "--cache-write") }))
-                try connection.done("\(model): priced.")
-            }
-        }
-
-        private func micro(_ dollars: String, _ option: String) throws -> Int64 {
-            guard let value = NanoDollars(dollars: dollars), value.value.isMultiple(of: 1000) else {
-                throw Failure(.usage, "\(option) is '\(dollars)'; it must be dollars with at most six decimals, e.g. 3 or 0.30.")
-            }
-            return value.value / 1000
-        }
     }
 
     struct Policies: AsyncParsableCommand {

@@ -4,7 +4,8 @@ import Foundation
 
 struct UsageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "usage", abstract: "What model calls cost in a month, by user and model.")
+        commandName: "usage", abstract: "What model calls cost in a month, by user and model.",
+        subcommands: [Reconcile.self])
     @OptionGroup var connection: Connection
     @Option(help: "Month, e.g. 2026-11. Default: this one (UTC).") var month: String?
     @Flag(help: "Everybody's, for admins and auditors.") var all = false

@@ -1,3 +1,4 @@
+import API
 import Core
 import Foundation
 
@@ -11,6 +12,15 @@ enum Text {
             .iso8601.year().month().day().dateSeparator(.dash).time(includingFractionalSeconds: false)
                 .timeSeparator(.colon).dateTimeSeparator(.space))
         return text.map { $0 + "Z" } ?? "-"
+    }
+
+    /// Reads a day, which begins at midnight UTC, or a time of RFC 3339.
+    static func instant(_ text: String, _ option: String) throws -> Date {
+        guard let date = APICoding.date(from: text) ?? APICoding.date(from: text + "T00:00:00Z") else {
+            throw Failure(
+                .usage, "\(option) is '\(text)'; it must be a day such as 2026-11-01 or a time such as 2026-11-01T12:00:00Z.")
+        }
+        return date
     }
 
     static func line(_ text: String, limit: Int = 60) -> String {

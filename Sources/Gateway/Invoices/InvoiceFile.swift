@@ -1,0 +1,113 @@
+import Core
+import Foundation
+
+/// What a provider says it billed: by day and model. Columns are found by their names, whatever their order.
+struct InvoiceFile: Sendable {
+    struct Row: Sendable, Equatable {
+        /// E.g. `2026-11-21`, UTC.
+        var day: String
+        var model: String
+        /// Nil: the file has no cost.
+        var cost: NanoDollars?
+        var inputTokens: Int?
+        var outputTokens: Int?
+    }
+
+    var rows: [Row]
+    var hasCost: Bool
+
+    /// What each column may be called, without case, spaces, underscores and units in brackets; the first one that is there counts.
+    static let dayNames = [
+        "date", "day", "usagedateutc", "usagedate", "dateutc", "starttimeiso", "starttime", "bucketstarttime", "startingat",
+    ]
+    static let modelNames = ["model", "modelversion", "modelname", "modelid", "snapshotid", "snapshot", "lineitem", "description"]
+    static let costNames = ["cost", "costusd", "amountvalue", "amount", "amountusd", "totalcost", "totalcostusd", "costinusd"]
+    static let currencyNames = ["currency", "amountcurrency"]
+    /// Each of them is a class of its own; all that are there are summed.
+    static let inputNames = [
+        "usageinputtokensnocache", "usageinputtokenscachewrite5m", "usageinputtokenscachewrite1h", "usageinputtokenscacheread",
+        "uncachedinputtokens", "cachecreationinputtokens", "cachereadinputtokens",
+    ]
+    /// All of the input in one.
+    static let wholeInputNames = ["inputtokens", "prompttokens", "ncontexttokenstotal", "contexttokens"]
+    static let outputNames = ["usageoutputtokens", "outputtokens", "completiontokens", "ngeneratedtokenstotal", "generatedtokens"]
+
+    /// - Throws: `badRequest` that names the column that is missing and what it may be called, or the line and what is wrong in it.
+    init(_ data: Data) throws {
+        let csv = try CSV(data)
+        let names = csv.header.map(Self.plain)
+        func find(_ wanted: [String]) -> Int? { wanted.lazy.compactMap { names.firstIndex(of: $0) }.first }
+        func need(_ wanted: [String], _ what: String) throws -> Int {
+            if let index = find(wanted) { return index }
+            throw AppError(
+                .badRequest,
+                "The file has no column for the \(what): expected one named \(wanted.joined(separator: ", ")) (case, spaces and underscores do not matter); it has \(csv.header.joined(separator: ", ")).",
+                field: "file")
+        }
+        let day = try need(Self.dayNames, "day")
+        let model = try need(Self.modelNames, "model")
+        let cost = find(Self.costNames)
+        let currency = find(Self.currencyNames)
+        var inputs = names.indices.filter { Self.inputNames.contains(names[$0]) }
+        if inputs.isEmpty, let whole = find(Self.wholeInputNames) { inputs = [whole] }
+        let output = find(Self.outputNames)
+        guard cost != nil || !inputs.isEmpty || output != nil else {
+            _ = try need(Self.costNames, "cost, and none for tokens")
+            rows = []
+            hasCost = false
+            return
+        }
+        hasCost = cost != nil
+        rows = try csv.rows.compactMap { line, fields -> Row? in
+            if let currency, !fields[currency].isEmpty, fields[currency].lowercased() != "usd" {
+                throw AppError(
+                    .badRequest, "Line \(line) is in \(fields[currency]); only US dollars can be compared.", field: "file")
+            }
+            let name = fields[model].trimmingCharacters(in: .whitespaces)
+            // Totals and fees have no model.
+            if name.isEmpty { return nil }
+            func count(_ index: Int) throws -> Int {
+                let text = fields[index].replacing(",", with: "").trimmingCharacters(in: .whitespaces)
+                guard let number = text.isEmpty ? 0 : Int(text) ?? Double(text).flatMap({ Int(exactly: $0) }), number >= 0 else {
+                    throw AppError(
+                        .badRequest, "Line \(line): '\(fields[index])' under \(csv.header[index]) is no number of tokens.",
+                        field: "file")
+                }
+                return number
+            }
+            return Row(
+                day: try Self.day(fields[day], line, csv.header[day]), model: name,
+                cost: try cost.map { try Self.money(fields[$0], line, csv.header[$0]) },
+                inputTokens: inputs.isEmpty ? nil : try inputs.reduce(0) { try $0 + count($1) },
+                outputTokens: try output.map(count))
+        }
+    }
+
+    private static func plain(_ name: String) -> String {
+        String(name.lowercased().prefix { $0 != "(" }.filter { $0.isLetter || $0.isNumber })
+    }
+
+    /// A date or a time of RFC 3339, or seconds since 1970.
+    private static func day(_ text: String, _ line: Int, _ column: String) throws -> String {
+        let text = text.trimmingCharacters(in: .whitespaces)
+        if let match = text.prefixMatch(of: /([0-9]{4}-[0-9]{2}-[0-9]{2})([T ].*)?/), match.0.count == text.count {
+            return String(match.1)
+        }
+        if let seconds = Double(text), (1_000_000_000..<10_000_000_000).contains(seconds) {
+            return Date(timeIntervalSince1970: seconds).formatted(.iso8601.year().month().day())
+        }
+        throw AppError(.badRequest, "Line \(line): '\(text)' under \(column) is no day such as 2026-11-21.", field: "file")
+    }
+
+    /// Dollars; credits are negative. More than nine decimals are rounded half up.
+    private static func money(_ text: String, _ line: Int, _ column: String) throws -> NanoDollars {
+        var plain = text.trimmingCharacters(in: .whitespaces).replacing("$", with: "").replacing(",", with: "")
+        if plain.isEmpty { plain = "0" }
+        guard plain.wholeMatch(of: /-?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?/) != nil,
+            let dollars = Decimal(string: plain, locale: Locale(identifier: "en_US_POSIX")), abs(dollars) <= 1_000_000_000
+        else { throw AppError(.badRequest, "Line \(line): '\(text)' under \(column) is no amount of dollars.", field: "file") }
+        var (whole, exact) = (Decimal(), dollars * 1_000_000_000)
+        NSDecimalRound(&whole, &exact, 0, .plain)
+        return NanoDollars(NSDecimalNumber(decimal: whole).int64Value)
+    }
+}
