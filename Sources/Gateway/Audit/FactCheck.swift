@@ -15,6 +15,8 @@ struct FactCheck {
         derived[AuditEntry.Kind.attempt.rawValue] = try await AttemptRows.digests(subjects(.attempt), connection)
         derived[AuditEntry.Kind.fact.rawValue] = try await facts(subjects(.fact))
         derived[AuditEntry.Kind.correction.rawValue] = try await corrections(subjects(.correction))
+        derived[AuditEntry.Kind.tool.rawValue] = try await toolCalls(subjects(.tool))
+        derived[AuditEntry.Kind.toolResult.rawValue] = try await toolResults(subjects(.toolResult))
         for entry in page {
             guard let digests = derived[entry.kind] else {
                 report.add(
@@ -125,6 +127,7 @@ struct FactCheck {
             ("ledger", "t.interception_id::text || '/' || t.attempt", "ai_ledger"),
             ("attempt", "t.interception_id::text || '/' || t.attempt", "ai_attempts"), ("fact", "t.id::text", "audit_facts"),
             ("correction", "t.interception_id::text || '/' || t.attempt || '/' || t.n", "ai_corrections"),
+            ("tool", "t.id::text", "ai_mcp_calls"), ("tool_result", "t.call_id::text", "ai_mcp_results"),
         ] {
             let rows = try await connection.query(
                 """
