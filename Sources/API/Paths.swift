@@ -24,6 +24,8 @@ public enum APIPaths {
     /// Where a browser comes back to from an authorization server.
     public static let mcpCallback = base + "/ai/mcp/callback"
     public static let mcpCalls = base + "/ai/mcp/calls"
+    public static let budgets = base + "/ai/budgets"
+    public static let limits = base + "/ai/limits"
     public static let interceptions = base + "/ai-gateway/interceptions"
     public static let sessions = base + "/ai-gateway/sessions"
     public static let usage = base + "/ai-gateway/usage"

@@ -12,6 +12,8 @@ package final class Gateway: Service {
     let settings: SettingsCache
     let admission: Admission
     let holds: HoldLoop
+    let gate: HoldGate
+    let alerts: BudgetAlerts
     let settle: SettleLoop
     let flush: FlushLoop
     let contentStore: ContentStore
@@ -34,6 +36,7 @@ package final class Gateway: Service {
     package let rerating: RerateService
     package let invoices: InvoiceService
     package let budgets: BudgetService
+    package let limits: RateLimitService
     package let interceptions: InterceptionStore
     package let facts: AuditFacts
     package let tools: ToolGateway
@@ -64,10 +67,18 @@ package final class Gateway: Service {
         tools = ToolGateway(configuration, facts: facts)
         let settle = SettleLoop(pool: configuration.calls, chain: ledger, logger: logger)
         self.settle = settle
-        let holds = HoldLoop(pool: configuration.calls, chain: calls) { request, found in
+        let alerts = BudgetAlerts(pool: pool, facts: facts, metrics: configuration.metrics, logger: logger)
+        self.alerts = alerts
+        let holds = HoldLoop(pool: configuration.calls, chain: calls, alerts: alerts) { request, found in
             settle.settle(Settlement(neverSent: request.interception, found))
         }
         self.holds = holds
+        let gate = HoldGate(holds: holds, settings: settings, limits: configuration.limits)
+        self.gate = gate
+        settle.onBooked { settled in
+            alerts.look(settled)
+            gate.released(settled)
+        }
         contentStore = ContentStore(pool: pool)
         content = ContentLoop(store: ContentStore(pool: configuration.calls), metrics: configuration.metrics, logger: logger)
         let content = content
@@ -91,7 +102,8 @@ package final class Gateway: Service {
             store: CorrectionStore(pool: pool, chain: AuditChain(.ledger, replica: configuration.replica)), settings: settings,
             facts: facts)
         invoices = InvoiceService(pool: pool, settings: settings)
-        budgets = BudgetService(store: BudgetStore(pool: pool), facts: facts)
+        budgets = BudgetService(pool: pool, settings: settings, facts: facts)
+        limits = RateLimitService(store: RateLimitStore(pool: pool), settings: settings, facts: facts)
         interceptions = InterceptionStore(pool: pool, contents: contentStore)
         checkpoints = Checkpoints(pool: pool, keys: configuration.keys, schedule: configuration.checkpoints, logger: logger)
         audit = AuditStore(pool: pool, contents: contentStore)
@@ -134,6 +146,7 @@ package final class Gateway: Service {
     package func drain(grace: Duration) async {
         admission.close()
         async let toolsEnd: Void = tools.drain(grace: grace)
+        gate.close()
         if admission.inFlight > 0 {
             await withTaskGroup(of: Bool.self) { group in
                 group.addTask {
@@ -170,6 +183,7 @@ package final class Gateway: Service {
             await holds.idle()
             await settle.idle()
             await content.idle()
+            await alerts.idle()
             await facts.idle()
             try? await flush.wait()
             _ = try? await checkpoints.makeIfNeeded()
@@ -188,6 +202,8 @@ package final class Gateway: Service {
     private func tick() {
         flush.expire()
         holds.expire()
+        admission.expire()
+        gate.tick()
         if flush.isBehind { flush.post() }
     }
 
@@ -208,6 +224,10 @@ package final class Gateway: Service {
     private func observe(_ metrics: Metrics) {
         let (admission, settle) = (admission, settle)
         metrics.observe("slipway_gateway_interceptions_inflight", "Model calls under way.") { Double(admission.inFlight) }
+        let gate = gate
+        metrics.observe("slipway_gateway_waiting", "Model calls that wait for a place, in this process or under a limit.") {
+            Double(admission.waiting + gate.waiting)
+        }
         metrics.observe("slipway_gateway_pending_settlements", "Ended calls that are not booked yet.") { Double(settle.pending) }
     }
 }

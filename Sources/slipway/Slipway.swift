@@ -16,6 +16,6 @@ struct Slipway: AsyncParsableCommand {
         subcommands: [
             ServerCommand.self, LoginCommand.self, UsersCommand.self, TokensCommand.self, KeysCommand.self, ProvidersCommand.self,
             ModelsCommand.self, RoutesCommand.self, MCPCommand.self,
-            BudgetCommand.self, TaskCommand.self, WorkspaceCommand.self, UsageCommand.self, AuditCommand.self,
+            BudgetCommand.self, LimitsCommand.self, TaskCommand.self, WorkspaceCommand.self, UsageCommand.self, AuditCommand.self,
         ])
 }

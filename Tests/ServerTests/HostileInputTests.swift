@@ -145,6 +145,12 @@ import Testing
                 "POST", APIPaths.modelPolicies,
                 CreateModelPolicyRequest(name: "p", models: ["none-such"], roles: ["auditor"], users: nil)),
             .init("PUT", APIPaths.users + "/me/ai/budget", SetAIBudgetRequest(capNanoDollars: 1)),
+            .init("PUT", APIPaths.budgets + "/organization/day", SetAISubjectBudgetRequest(capNanoDollars: 1, hard: true)),
+            .init(
+                "PUT", APIPaths.limits + "/mine",
+                SetAIRateLimitRequest(
+                    user: "nobody", provider: "none", model: "m", perUser: true, requestsPerMinute: 1, tokensPerMinute: 1,
+                    concurrency: 1)),
             .init(
                 "POST", APIPaths.tasks,
                 CreateTaskRequest(

@@ -15,6 +15,7 @@ import Testing
         .readProviders: "OAU-", .changeProviders: "OA--",
         .readModels: "OAUm", .changeModelPolicies: "OA--",
         .readBudgets: "OAUm", .changeBudgets: "OA--",
+        .readLimits: "OAUm", .changeLimits: "OA--",
         .readInterceptions: "OAUm", .reconcileInvoices: "OAU-", .callModels: "oa-m",
         .useTools: "oa-m", .readToolServers: "OAUm", .changeToolServers: "OA--", .signInToTools: "oa-m", .readToolCalls: "OAUm",
         .showToolCode: "oaum",

@@ -178,7 +178,7 @@ struct FactCheck {
     func checkBudgets(_ report: inout AuditReport) async throws {
         let rows = try await connection.query(
             """
-            SELECT b.id, b.user_id, b.period::text AS period, b.spent, b.held, coalesce(l.cost, 0)::bigint AS booked,
+            SELECT b.id, coalesce(b.user_id::text, 'rule ' || b.rule_id) AS subject, b.period::text AS period, b.spent, b.held, coalesce(l.cost, 0)::bigint AS booked,
                    coalesce(h.amount, 0)::bigint AS holds
             FROM ai_budgets b
             LEFT JOIN (
@@ -192,7 +192,7 @@ struct FactCheck {
             let (spent, booked) = (try row["spent", as: NanoDollars.self], try row["booked", as: NanoDollars.self])
             let (held, holds) = (try row["held", as: NanoDollars.self], try row["holds", as: NanoDollars.self])
             report.add(
-                .budget, subject: try row["user_id", as: UserID.self].description,
+                .budget, subject: try row["subject"],
                 "The budget of \(try row["period", as: String.self].prefix(7)) says \(spent) spent and \(held) held; its ledger says \(booked), its holds \(holds)."
             )
         }

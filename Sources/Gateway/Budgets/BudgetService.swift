@@ -1,4 +1,5 @@
 import Core
+import Postgres
 
 /// A user's budget of the month (UTC, by the database's clock).
 package struct Budget: Sendable, Equatable {
@@ -16,9 +17,20 @@ package struct Budget: Sendable, Equatable {
 /// Sets and shows budgets. A new cap counts from the next call on; one below what is spent stops new calls.
 package struct BudgetService: Sendable {
     let store: BudgetStore
+    let rules: BudgetRuleStore
+    let alerted: BudgetAlertStore
+    let settings: SettingsCache
     let facts: AuditFacts
 
-    /// The highest cap: a million dollars a month.
+    init(pool: PostgresPool, settings: SettingsCache, facts: AuditFacts) {
+        store = BudgetStore(pool: pool)
+        rules = BudgetRuleStore(pool: pool)
+        alerted = BudgetAlertStore(pool: pool)
+        self.settings = settings
+        self.facts = facts
+    }
+
+    /// The highest cap of a period: a million dollars.
     package static let highestCap = NanoDollars(1_000_000_000_000_000)
 
     /// - Parameter cap: nil removes the limit.

@@ -16,7 +16,7 @@ struct BudgetStore: Sendable {
             try await connection.execute(
                 """
                 INSERT INTO ai_budget_caps (user_id, organization_id, cap) VALUES (\(user), \(organization), \(cap))
-                ON CONFLICT (user_id) DO UPDATE SET cap = excluded.cap, updated_at = now()
+                ON CONFLICT (user_id) DO UPDATE SET cap = excluded.cap, hard = true, updated_at = now()
                 """)
         } else {
             try await connection.execute("DELETE FROM ai_budget_caps WHERE user_id = \(user)")

@@ -10,6 +10,7 @@ final class HoldDoubts: Sendable {
     struct Found: Sendable {
         var amount: NanoDollars
         var budgets: [Int64]
+        var counters: [Int64]
     }
 
     private struct Doubt {
@@ -49,15 +50,17 @@ final class HoldDoubts: Sendable {
         guard
             let rows = try? await pool.query(
                 """
-                SELECT interception_id, amount, budget_ids FROM ai_holds WHERE interception_id = ANY(\(open.keys.map(\.uuid)))
+                SELECT interception_id, amount, budget_ids, coalesce(rate_counters, '{}') AS rate_counters FROM ai_holds
+                WHERE interception_id = ANY(\(open.keys.map(\.uuid)))
                 """)
         else { return [] }
         var found: [(HoldLoop.Request, Found)] = []
         for row in rows {
             guard let id = try? row["interception_id", as: InterceptionID.self], let doubt = open[id],
-                let amount = try? row["amount", as: NanoDollars.self], let budgets = try? row["budget_ids", as: [Int64].self]
+                let amount = try? row["amount", as: NanoDollars.self], let budgets = try? row["budget_ids", as: [Int64].self],
+                let counters = try? row["rate_counters", as: [Int64].self]
             else { continue }
-            found.append((doubt.request, Found(amount: amount, budgets: budgets)))
+            found.append((doubt.request, Found(amount: amount, budgets: budgets, counters: counters)))
         }
         doubts.withLockedValue { doubts in
             for (request, _) in found { doubts[request.interception.id] = nil }

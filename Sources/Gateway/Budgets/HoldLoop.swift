@@ -11,11 +11,21 @@ final class HoldLoop: Sendable {
         var interception: NewInterception
         /// Nil for a call that is refused anyway.
         var demand: HoldDemand?
+        /// Budgets that apply besides its user's month.
+        var rules: [BudgetRule] = []
+        /// Limits that apply.
+        var uses: [RateUse] = []
+        var turn = CallClass.interactive
+        /// Whether it is told that others are in its way (`LimitBusy`) and nothing is put on record, so that it can be tried again.
+        var mayWait = false
     }
 
     struct Grant: Sendable {
         var amount: NanoDollars
+        /// Ascending.
         var budgets: [Int64]
+        /// The counters of limits that it is in.
+        var counters: [Int64] = []
         var threadParent: UUID?
         var threadRoot: UUID?
         /// The number of its entry in the chain, or of a later one: the answer is released when it is on disk.
@@ -32,8 +42,13 @@ final class HoldLoop: Sendable {
     /// Nil looks where the chain stands, and what became of holds in doubt.
     private let batcher: Batcher<Request?, Grant?>
 
-    /// - Parameter onOrphan: books a hold that stands although its call was refused and never sent.
-    init(pool: PostgresPool, chain: AuditChain, onOrphan: @escaping @Sendable (Request, HoldDoubts.Found) -> Void) {
+    /// - Parameters:
+    ///   - alerts: notices budgets that reach a threshold.
+    ///   - onOrphan: books a hold that stands although its call was refused and never sent.
+    init(
+        pool: PostgresPool, chain: AuditChain, alerts: BudgetAlerts,
+        onOrphan: @escaping @Sendable (Request, HoldDoubts.Found) -> Void
+    ) {
         self.chain = chain
         let doubts = HoldDoubts(pool: pool)
         self.doubts = doubts
@@ -45,7 +60,7 @@ final class HoldLoop: Sendable {
             // Nobody waits for those any more: what the database was too slow for is not made up for later.
             let wanted = batch.map { $0.map { !doubts.dropUnsent($0) } ?? false }
             let requests = zip(batch, wanted).compactMap { $1 ? $0 : nil }
-            let results = requests.isEmpty ? [] : await Self.perform(requests, pool, chain, doubts)
+            let results = requests.isEmpty ? [] : await Self.perform(requests, pool, chain, doubts, alerts)
             var outcomes = results.makeIterator()
             return zip(batch, wanted).map { request, isWanted in
                 if isWanted, let outcome = outcomes.next() { return outcome.map { Grant?.some($0) } }
@@ -56,7 +71,7 @@ final class HoldLoop: Sendable {
 
     /// Returns when the hold, or the refusal, is committed.
     ///
-    /// - Throws: `budgetExceeded` when too little is left; the refusal of a request that has one; `unavailable` without the database.
+    /// - Throws: `budgetExceeded` when too little is left; `rateLimited`; `LimitBusy` to those who may wait; the refusal of a request that has one; `unavailable` without the database.
     func take(_ request: Request) async throws -> Grant {
         do {
             guard let grant = try await batcher.submit(request, within: Self.limit) else {
@@ -86,14 +101,15 @@ final class HoldLoop: Sendable {
     private struct LateHold: Error {}
 
     private static func perform(
-        _ batch: [Request], _ pool: PostgresPool, _ chain: AuditChain, _ doubts: HoldDoubts
+        _ batch: [Request], _ pool: PostgresPool, _ chain: AuditChain, _ doubts: HoldDoubts,
+        _ alerts: BudgetAlerts
     ) async -> [Result<Grant, any Error>] {
         do {
-            return try await HoldTransaction(pool: pool, chain: chain, batch: batch).run()
+            return try await HoldTransaction(pool: pool, chain: chain, alerts: alerts, batch: batch).run()
         } catch let error as PostgresError where !error.isTransient && batch.count > 1 {
             // One bad request must not take the others with it.
             var results: [Result<Grant, any Error>] = []
-            for request in batch { results += await perform([request], pool, chain, doubts) }
+            for request in batch { results += await perform([request], pool, chain, doubts, alerts) }
             return results
         } catch let error as PostgresError where error.isUniqueViolation {
             return batch.map { _ in

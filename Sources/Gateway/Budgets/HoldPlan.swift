@@ -7,6 +7,8 @@ package struct HoldDemand: Sendable, Equatable {
     package var full: NanoDollars
     /// The input and 256 tokens of output; equal to `full` for answers that cannot be cut.
     package var least: NanoDollars
+    /// Input and output together, at most.
+    package var tokens: TokenCount
 
     /// Output tokens without which a call is not begun.
     package static let leastOutput: TokenCount = 256
@@ -27,11 +29,13 @@ package struct HoldDemand: Sendable, Equatable {
             inputTokens: inputTokens, outputTokens: min(outputTokens, Self.leastOutput), webSearches: webSearches,
             requested: requested)
         self.least = canBeCut ? least : full
+        tokens = inputTokens.addingReportingOverflow(outputTokens).overflow ? .max : inputTokens + outputTokens
     }
 
-    package init(full: NanoDollars, least: NanoDollars) {
+    package init(full: NanoDollars, least: NanoDollars, tokens: TokenCount = 0) {
         self.full = full
         self.least = least
+        self.tokens = tokens
     }
 }
 
@@ -44,10 +48,13 @@ struct HoldPlan: Sendable {
         var cap: NanoDollars?
         var spent: NanoDollars
         var held: NanoDollars
+        /// False: what is beyond the cap is told, not refused.
+        var isHard = true
         /// Of this plan.
         var taken = NanoDollars.zero
 
-        var left: NanoDollars? { cap.map { $0 - spent - held - taken } }
+        /// Nil: as much as anybody wants.
+        var left: NanoDollars? { isHard ? cap.map { $0 - spent - held - taken } : nil }
     }
 
     enum Outcome: Sendable, Equatable {

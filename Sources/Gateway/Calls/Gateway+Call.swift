@@ -6,7 +6,7 @@ extension Gateway {
     /// Makes a call. Never throws: what is wrong is answered in the words of the client's protocol.
     package func call(_ call: GatewayCall) async -> GatewayAnswer {
         do {
-            try admission.enter(bodyBytes: call.body.readableBytes)
+            try await admission.enter(bodyBytes: call.body.readableBytes, turn: CallClass(call))
         } catch {
             return refuse(call, error, nil, provider: nil)
         }

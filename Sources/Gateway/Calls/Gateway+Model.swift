@@ -36,7 +36,7 @@ extension Gateway {
         interception.name(plan.targets[0].provider)
         interception.price = plan.targets[0].price.id
         let demand = demand(summary, plan, bodyBytes: call.body.readableBytes)
-        let grant = try await holds.take(.init(interception: interception, demand: demand))
+        let grant = try await gate.take(interception, demand, CallClass(call), plan.targets[0])
         meters.held(in: began.duration(to: .now))
         let record = CallRecord(
             .init(
@@ -90,7 +90,11 @@ extension Gateway {
                 outputTokens: (summary.maxOutputTokens ?? price.maxOutputTokens) * max(1, summary.answers),
                 webSearches: summary.refersToStoredInput ? 10 : 0, canBeCut: summary.stream,
                 requested: summary.serviceTier)
-            dearest = dearest.map { HoldDemand(full: max($0.full, demand.full), least: max($0.least, demand.least)) } ?? demand
+            dearest =
+                dearest.map {
+                    HoldDemand(
+                        full: max($0.full, demand.full), least: max($0.least, demand.least), tokens: max($0.tokens, demand.tokens))
+                } ?? demand
         }
         return dearest ?? HoldDemand(full: .zero, least: .zero)
     }

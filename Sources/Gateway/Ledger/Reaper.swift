@@ -25,7 +25,7 @@ struct Reaper: Sendable {
                 WHERE h.created_at < now() - interval '4 seconds' AND h.replica_id <> \(replica)
                   AND NOT EXISTS (SELECT FROM replicas r WHERE r.id = h.replica_id AND r.seen_at >= now() - interval '4 seconds')
                 ORDER BY h.created_at LIMIT 200)
-            SELECT h.interception_id, h.attempt, h.organization_id, h.budget_ids, h.amount, h.replica_id,
+            SELECT h.interception_id, h.attempt, h.organization_id, h.budget_ids, h.rate_counters, h.amount, h.replica_id,
                    i.initiator_id, i.provider_name, i.model, i.price_id
             FROM open h JOIN ai_interceptions i ON i.id = h.interception_id
             ORDER BY h.created_at
@@ -33,7 +33,8 @@ struct Reaper: Sendable {
         ).map { row in
             Settlement(
                 interception: try row["interception_id"], attempt: try row["attempt"], organization: try row["organization_id"],
-                user: try row["initiator_id"], budgets: try row["budget_ids"], hold: try row["amount"],
+                user: try row["initiator_id"], budgets: try row["budget_ids"],
+                counters: try row["rate_counters", as: [Int64]?.self] ?? [], hold: try row["amount"],
                 provider: try row["provider_name"], model: try row["model"], price: try row["price_id"], state: .unknown,
                 usage: Usage(),
                 cost: try row["amount"], answerHash: Content.emptyHash, answerSize: 0, toolsHash: Content.emptyHash,

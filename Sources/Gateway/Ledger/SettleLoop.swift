@@ -16,6 +16,7 @@ final class SettleLoop: Sendable {
     private let chain: AuditChain
     private let logger: Logger
     private let unconfirmed = NIOLockedValueBox<[Unconfirmed]>([])
+    private let onBooked = NIOLockedValueBox<(@Sendable ([Settlement]) -> Void)?>(nil)
     private let isGivingUp = NIOLockedValueBox(false)
     private let dropped = NIOLockedValueBox(0)
     private let batcher = NIOLockedValueBox<Batcher<Settlement?, Void>?>(nil)
@@ -34,6 +35,9 @@ final class SettleLoop: Sendable {
         }
         chain.onLoss { [weak self] in self?.resettle() }
     }
+
+    /// What to do with those that were booked; they may have been before, too.
+    func onBooked(_ action: @escaping @Sendable ([Settlement]) -> Void) { onBooked.withLockedValue { $0 = action } }
 
     var pending: Int { batcher.withLockedValue { $0 }?.count ?? 0 }
 
@@ -81,6 +85,7 @@ final class SettleLoop: Sendable {
                 }
                 let n = chain.head.n
                 unconfirmed.withLockedValue { $0.append(Unconfirmed(n: n, settlements: batch)) }
+                onBooked.withLockedValue { $0 }?(batch)
                 return
             } catch let error as PostgresError where !error.isTransient && failures >= 3 {
                 if batch.count > 1 {

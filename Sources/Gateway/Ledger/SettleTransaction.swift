@@ -64,12 +64,13 @@ struct SettleTransaction {
             + AttemptRows.entries(attempts, at: now)
         let draft = try chain.draft(entries, at: now)
         let budgets = Array(Set(open.flatMap(\.budgets))).sorted()
-        try await connection.commit(
-            after: (attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]) + [
-                Self.insert(open), Self.end(open), draft.insert,
-                "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE",
-                Self.book(open),
-            ])
+        var statements = attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]
+        statements += [Self.insert(open), Self.end(open), draft.insert]
+        statements.append("SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE")
+        // Behind the budgets, as those who take holds do.
+        statements += RateRelease.statements(open)
+        statements.append(Self.book(open))
+        try await connection.commit(after: statements)
         return (result, draft)
     }
 

@@ -31,6 +31,8 @@ struct Settlement: Sendable {
     var organization: OrganizationID
     var user: UserID
     var budgets: [Int64]
+    /// The counters of limits that it is in.
+    var counters: [Int64] = []
     var hold: NanoDollars
     var provider: String
     var model: String
@@ -58,6 +60,13 @@ struct Settlement: Sendable {
     }
 
     var subject: String { "\(interception)/\(attempt)" }
+
+    /// For limits; nil: not known, so that what was counted for the call stays counted.
+    var countedTokens: Int64? {
+        if state == .unknown { return nil }
+        let classes = [usage.input, usage.cacheRead, usage.cacheWrite5m, usage.cacheWrite1h, usage.output]
+        return classes.reduce(0) { min($0 + min(Int64($1), RateLimit.highest), RateLimit.highest) }
+    }
 }
 
 /// The columns of a ledger row, and those that its interception gets when it is settled, in the order in which the digest takes them.
@@ -125,7 +134,8 @@ extension Settlement {
     init(neverSent interception: NewInterception, _ found: HoldDoubts.Found) {
         self.init(
             interception: interception.id, organization: interception.organization, user: interception.initiator,
-            budgets: found.budgets, hold: found.amount, provider: interception.providerName, model: interception.model,
+            budgets: found.budgets, counters: found.counters, hold: found.amount, provider: interception.providerName,
+            model: interception.model,
             price: interception.price ?? "", state: .final, usage: Usage(), cost: .zero, answerHash: Content.emptyHash,
             answerSize: 0, toolsHash: Content.emptyHash,
             ending: .init(status: .failed, error: "never sent: the database did not confirm the hold in time"))

@@ -137,7 +137,8 @@ final class CallRecord: Sendable {
     private func settlement(_ verdict: Verdict, _ state: State, _ tools: [Content.ToolCall]) -> Settlement {
         Settlement(
             interception: id, attempt: state.attempt, organization: facts.interception.organization,
-            user: facts.interception.initiator, budgets: facts.grant.budgets, hold: facts.grant.amount,
+            user: facts.interception.initiator, budgets: facts.grant.budgets, counters: facts.grant.counters,
+            hold: facts.grant.amount,
             provider: state.target.provider.name, model: state.target.model.storable, price: state.target.price.id,
             state: verdict.state, usage: verdict.usage, cost: state.target.price.cost(of: verdict.usage),
             answerHash: state.recorder.digest, answerSize: state.recorder.size, toolsHash: Content.toolsHash(tools),

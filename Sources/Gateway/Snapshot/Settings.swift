@@ -8,6 +8,8 @@ struct Settings: Sendable {
     private var routesByOrganization: [OrganizationID: [String: ModelRoute]] = [:]
     var prices: PriceBook
     var version: Int64
+    /// Budgets and limits.
+    var governance = Governance()
 
     init(version: Int64, providers: [Provider], policies: [ModelPolicy], routes: [ModelRoute], prices: PriceBook) {
         self.version = version

@@ -64,7 +64,10 @@ final class SettingsCache: Sendable {
             let routes = try await routes.all(connection)
             var book = book
             for (organization, price) in try await prices.custom(connection) { book.add(price, for: organization) }
-            return Settings(version: version, providers: fixedProviders + stored, policies: policies, routes: routes, prices: book)
+            var settings = Settings(
+                version: version, providers: fixedProviders + stored, policies: policies, routes: routes, prices: book)
+            settings.governance = try await Governance.read(connection)
+            return settings
         }
         state.withLockedValue { state in
             // A slower reading that began earlier must not put older settings back.

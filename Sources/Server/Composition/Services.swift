@@ -53,6 +53,7 @@ package struct Services: Sendable {
         ModelRouteRoutes(gateway: gateway).register(on: table)
         PriceRoutes(gateway: gateway).register(on: table)
         BudgetRoutes(gateway: gateway, users: users).register(on: table)
+        RateLimitRoutes(gateway: gateway, users: users).register(on: table)
         InterceptionRoutes(desk: interceptions).register(on: table)
         AuditRoutes(desk: audit).register(on: table)
         KeyRoutes(desk: keys).register(on: table)

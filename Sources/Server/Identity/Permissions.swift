@@ -11,6 +11,7 @@ package enum Action: String, Sendable, CaseIterable {
     case readProviders, changeProviders
     case readModels, changeModelPolicies
     case readBudgets, changeBudgets
+    case readLimits, changeLimits
     case readInterceptions
     case reconcileInvoices
     case callModels
@@ -66,6 +67,8 @@ extension Action {
         case .changeModelPolicies: .roles(admins, scope: .all, everyones: admins)
         case .readBudgets: .roles(all, scope: .read, everyones: overseers)
         case .changeBudgets: .roles(admins, scope: .all, everyones: admins)
+        case .readLimits: .roles(all, scope: .read, everyones: overseers)
+        case .changeLimits: .roles(admins, scope: .all, everyones: admins)
         case .readInterceptions: .roles(all, scope: .read, everyones: overseers)
         case .reconcileInvoices: .roles(overseers, scope: .read, everyones: overseers)
         case .callModels: .roles([.owner, .admin, .member], scope: .gateway)

@@ -85,7 +85,7 @@ final class Stage: Sendable {
     /// Runs `body` with a gateway of a replica that is alive; several may run at once.
     func gateway<R: Sendable>(
         pool: PostgresPool? = nil, url: String? = nil, providers: [Provider] = [], timeouts: HTTPClientRequest.Timeouts = .init(),
-        isAlive: Bool = true,
+        isAlive: Bool = true, limits: Admission.Limits = .init(),
         _ body: (Gateway) async throws -> R
     ) async throws -> R {
         let replica = ReplicaID()
@@ -103,7 +103,7 @@ final class Stage: Sendable {
                     provider("anthropic", .anthropic, url: url), provider("openai", .openai, url: url),
                     provider("gemini", .gemini, url: url), provider("azure", .azure, url: (url ?? upstream) + "/openai/v1"),
                 ] + providers,
-                timeouts: timeouts,
+                limits: limits, timeouts: timeouts,
                 checkpoints: .init(interval: .seconds(3600), entries: 1_000_000), logger: .quiet))
         try await gateway.start()
         return try await withThrowingTaskGroup(of: Void.self) { group in
@@ -185,6 +185,7 @@ final class Stage: Sendable {
         #expect(try await count("ai_holds") == 0, sourceLocation: location)
         #expect(try await count("ai_interceptions", "status = 'open'") == 0, sourceLocation: location)
         #expect(try await count("ai_budgets", "held <> 0") == 0, sourceLocation: location)
+        #expect(try await count("ai_rate_counters", "open <> 0") == 0, sourceLocation: location)
     }
 }
 
