@@ -59,6 +59,7 @@ let package = Package(
             name: "HTTPTransport", dependencies: ["Core", "CCurl", nio, concurrencyHelpers, log],
             swiftSettings: settings),
         .target(name: "ModelAPI", dependencies: ["Core", nio, crypto], swiftSettings: settings),
+        .target(name: "Policies", dependencies: ["Core", yams], swiftSettings: settings, plugins: [embedFiles]),
         .target(
             name: "AgentProtocol",
             dependencies: [
@@ -78,7 +79,8 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Core", "Postgres", "HTTPTransport", "ModelAPI", "CZlib", nio, concurrencyHelpers, log, lifecycle, crypto,
+                "Core", "Postgres", "HTTPTransport", "ModelAPI", "Policies", "CZlib", nio, concurrencyHelpers, log, lifecycle,
+                crypto,
             ],
             swiftSettings: settings, plugins: [embedFiles]),
         .target(
@@ -106,7 +108,7 @@ let package = Package(
             dependencies: [
                 "API", "CShims", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel",
                 "AgentProtocol",
-                "ModelAPI", "HTTPTransport",
+                "ModelAPI", "Policies", "HTTPTransport",
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Mustache", package: "swift-mustache"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
@@ -117,7 +119,7 @@ let package = Package(
         .executableTarget(
             name: "slipway",
             dependencies: [
-                "API", "Core", "HTTPTransport", argumentParser, log, nio,
+                "API", "Core", "HTTPTransport", "Policies", argumentParser, log, nio,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
             swiftSettings: settings),
@@ -142,11 +144,12 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
+        .testTarget(name: "PoliciesTests", dependencies: ["Policies", "Core"], swiftSettings: settings),
         .testTarget(
             name: "DemoModelTests", dependencies: ["Core", "DemoModel", "HTTPTransport", "ModelAPI", nio, log],
             swiftSettings: settings),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Gateway", "TestSupport", nio, concurrencyHelpers],
+            name: "GatewayTests", dependencies: ["Gateway", "Policies", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
         .testTarget(
             name: "AgentLoopTests",
@@ -165,7 +168,7 @@ let package = Package(
             dependencies: ["Server", "slipway-server", "API", "Gateway", "HTTPTransport", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
         .testTarget(
-            name: "DocsTests", dependencies: ["Server", "slipway", "slipway-server", "API", "Core", "TestSupport"],
+            name: "DocsTests", dependencies: ["Server", "Policies", "slipway", "slipway-server", "API", "Core", "TestSupport"],
             swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

@@ -15,6 +15,7 @@ forbid Core "NIOCore|NIOPosix|Hummingbird|Postgres|HTTPTransport|ModelAPI" "Core
 forbid Postgres "Hummingbird|HTTPTransport|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "Postgres has no product knowledge."
 forbid HTTPTransport "Hummingbird|Postgres|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "HTTPTransport moves bytes and knows no product."
 forbid ModelAPI "Hummingbird|Postgres|HTTPTransport|NIOPosix|Gateway|AgentLoop|Workspaces|Server" "ModelAPI is pure: no I/O."
+forbid Policies "NIOCore|Hummingbird|Postgres|HTTPTransport|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "Policies decide and read YAML: no I/O."
 forbid Gateway "Hummingbird|AgentLoop|Workspaces|Server|Provisioning|AgentProtocol" "The three siblings never import each other."
 forbid AgentLoop "Hummingbird|Gateway|Workspaces|Server|HTTPTransport|Provisioning|AgentProtocol" "The three siblings never import each other."
 forbid Workspaces "Hummingbird|Gateway|AgentLoop|Server|HTTPTransport|ModelAPI" "The three siblings never import each other."

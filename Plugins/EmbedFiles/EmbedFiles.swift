@@ -12,6 +12,7 @@ struct EmbedFiles: BuildToolPlugin {
         "AgentLoop": "prompts",
         "Gateway": "config/prices",
         "DemoModel": "config/demo",
+        "Policies": "config/policies",
         "Server": "dashboard",
     ]
 

@@ -26,6 +26,8 @@ public enum APIPaths {
     public static let mcpCalls = base + "/ai/mcp/calls"
     public static let budgets = base + "/ai/budgets"
     public static let limits = base + "/ai/limits"
+    public static let policies = base + "/ai/policies"
+    public static let groups = base + "/groups"
     public static let interceptions = base + "/ai-gateway/interceptions"
     public static let sessions = base + "/ai-gateway/sessions"
     public static let usage = base + "/ai-gateway/usage"

@@ -32,6 +32,7 @@ package final class Gateway: Service {
     package let providers: ProviderService
     package let policies: PolicyService
     package let routes: ModelRouteService
+    package let modelPolicies: ModelPolicyService
     package let prices: PriceService
     package let rerating: RerateService
     package let invoices: InvoiceService
@@ -48,13 +49,13 @@ package final class Gateway: Service {
         let pool = configuration.pool
         let logger = configuration.logger
         let providerStore = ProviderStore(keys: configuration.keys)
-        let policyStore = PolicyStore()
+        let policyStore = PolicyStore(pool: pool)
         let routeStore = ModelRouteStore()
         priceStore = PriceStore(pool: pool)
         settings = SettingsCache(
             pool: pool, providers: providerStore, policies: policyStore, routes: routeStore, prices: priceStore,
             fixedProviders: configuration.fixedProviders,
-            book: configuration.prices, logger: logger)
+            book: configuration.prices, hasPolicyFolder: configuration.policyFolder != nil, logger: logger)
         admission = Admission(limits: configuration.limits)
         meters = Meters(configuration.metrics)
         cacheAlarm = CacheAlarm(
@@ -97,6 +98,7 @@ package final class Gateway: Service {
         keyRests = KeyRests(pool: pool, health: health, logger: logger)
         routes = ModelRouteService(store: routeStore, settings: settings, facts: facts)
         policies = PolicyService(store: policyStore, settings: settings, facts: facts)
+        modelPolicies = ModelPolicyService(store: ModelPolicyStore(), settings: settings, facts: facts)
         prices = PriceService(store: priceStore, settings: settings, facts: facts)
         rerating = RerateService(
             store: CorrectionStore(pool: pool, chain: AuditChain(.ledger, replica: configuration.replica)), settings: settings,

@@ -18,6 +18,8 @@ package struct GatewayConfiguration: Sendable {
     package var limits: Admission.Limits
     package var timeouts: HTTPClientRequest.Timeouts
     package var checkpoints: CheckpointSchedule
+    /// Whose YAML files are policies of the default organization; nil: none is.
+    package var policyFolder: String?
     package var metrics: Metrics
     package var logger: Logger
 
@@ -26,7 +28,7 @@ package struct GatewayConfiguration: Sendable {
         prices: PriceBook,
         fixedProviders: [Provider] = [],
         limits: Admission.Limits = .init(), timeouts: HTTPClientRequest.Timeouts = .init(),
-        checkpoints: CheckpointSchedule = .init(),
+        checkpoints: CheckpointSchedule = .init(), policyFolder: String? = nil,
         metrics: Metrics = Metrics(), logger: Logger
     ) {
         self.pool = pool
@@ -39,6 +41,7 @@ package struct GatewayConfiguration: Sendable {
         self.limits = limits
         self.timeouts = timeouts
         self.checkpoints = checkpoints
+        self.policyFolder = policyFolder
         self.metrics = metrics
         self.logger = logger
     }

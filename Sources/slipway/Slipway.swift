@@ -14,8 +14,8 @@ struct Slipway: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ServerCommand.self, LoginCommand.self, UsersCommand.self, TokensCommand.self, KeysCommand.self, ProvidersCommand.self,
-            ModelsCommand.self, RoutesCommand.self, MCPCommand.self,
-            BudgetCommand.self, LimitsCommand.self, TaskCommand.self, WorkspaceCommand.self, UsageCommand.self, AuditCommand.self,
+            ServerCommand.self, LoginCommand.self, UsersCommand.self, GroupsCommand.self, TokensCommand.self, KeysCommand.self,
+            ProvidersCommand.self, ModelsCommand.self, PolicyCommand.self, RoutesCommand.self, MCPCommand.self, BudgetCommand.self,
+            LimitsCommand.self, TaskCommand.self, WorkspaceCommand.self, UsageCommand.self, AuditCommand.self,
         ])
 }

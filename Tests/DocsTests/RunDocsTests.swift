@@ -6,7 +6,7 @@ import Testing
     private static let order: [(path: String, reader: String)] = [
         ("docs/operators.md", "operator"), ("docs/admins.md", "ada"), ("docs/gateway.md", "ada"),
         ("docs/developers.md", "lin"), ("docs/users.md", "lin"),
-        ("docs/auditors.md", "max"),
+        ("docs/auditors.md", "max"), ("docs/policies.md", "ada"),
     ]
 
     @Test func `what the documents tell people to type does what they say`() async throws {

@@ -28,7 +28,7 @@ import Testing
 
     private func fill(_ stage: Stage, _ gateway: Gateway) async throws {
         try await stage.setCap("5", gateway)
-        try await gateway.policies.put(stage.user, name: "all", models: ["*"], roles: [], users: [])
+        try await gateway.modelPolicies.put(stage.user, name: "all", models: ["*"], roles: [], users: [])
         for number in 0..<5 {
             let body =
                 #"{"model":"test-model","max_tokens":300,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t\#(number)","content":"done"},{"type":"text","text":"prompt \#(number)"}]}]}"#

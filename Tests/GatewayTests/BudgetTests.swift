@@ -142,7 +142,7 @@ import Testing
             try await stage.gateway { one in
                 try await stage.gateway { two in
                     #expect(await two.call(stage.call(Stage.messages())).status == 200)
-                    try await one.policies.put(admin, name: "admins-only", models: ["anthropic/*"], roles: [.admin], users: [])
+                    try await one.modelPolicies.put(admin, name: "admins-only", models: ["anthropic/*"], roles: [.admin], users: [])
                     let began = ContinuousClock.now
                     #expect(await one.call(stage.call(Stage.messages())).status == 403)
                     try await eventually { await two.call(stage.call(Stage.messages())).status == 403 }
@@ -153,7 +153,7 @@ import Testing
                     #expect(allowed.status == 200)
                     _ = await allowed.text()
                     let list = try await two.interceptions.list(.all(admin), .init(), PageRequest())
-                    #expect(list.items.contains { $0.policy == "policy:admins-only" })
+                    #expect(list.items.contains { $0.policy == "model-policies/admins-only" })
                     #expect(list.items.contains { $0.policy == "default:not-allowed" && $0.error == "policy_denied" })
                     await one.drain(grace: .seconds(1))
                     await two.drain(grace: .seconds(1))

@@ -304,7 +304,7 @@ import Testing
             let clock = NIOLockedValueBox(ContinuousClock.now)
             let keys = try KeyRing(text: KeyRing.generatedText(id: "k"))
             let cache = SettingsCache(
-                pool: pool, providers: ProviderStore(keys: keys), policies: PolicyStore(), routes: ModelRouteStore(),
+                pool: pool, providers: ProviderStore(keys: keys), policies: PolicyStore(pool: pool), routes: ModelRouteStore(),
                 prices: PriceStore(pool: pool), fixedProviders: [], book: PriceBook([]), logger: .quiet,
                 now: { clock.withLockedValue { $0 } })
             #expect(throws: AppError.self) { try cache.current() }

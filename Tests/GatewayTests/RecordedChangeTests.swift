@@ -8,7 +8,7 @@ import Testing
 /// What admins change is on record with the change or not at all.
 @Suite struct RecordedChangeTests {
     private static let tables = [
-        "ai_providers", "ai_provider_keys", "ai_model_policies", "ai_prices", "ai_budget_caps", "audit_facts",
+        "ai_providers", "ai_provider_keys", "ai_model_policies", "ai_policy_versions", "ai_prices", "ai_budget_caps", "audit_facts",
     ]
 
     /// The rows as they are, by table.
@@ -42,9 +42,9 @@ import Testing
         ("a provider is removed", "provider.delete", { try await $0.providers.delete($1, name: "old") }),
         (
             "a policy is made", "policy.put",
-            { try await $0.policies.put($1, name: "p", models: ["*"], roles: [.member], users: []) }
+            { try await $0.modelPolicies.put($1, name: "p", models: ["*"], roles: [.member], users: []) }
         ),
-        ("a policy is removed", "policy.delete", { try await $0.policies.delete($1, name: "q") }),
+        ("a policy is removed", "policy.delete", { try await $0.modelPolicies.delete($1, name: "q") }),
         ("a price is set", "price.set", { try await $0.prices.set($1, prices) }),
         ("a budget is set", "budget.set", { try await $0.budgets.set($1, user: $1.user, cap: NanoDollars(5)) }),
         ("a limit is lifted", "budget.set", { try await $0.budgets.set($1, user: $1.user, cap: nil) }),
@@ -56,7 +56,7 @@ import Testing
                 _ = try await gateway.providers.create(
                     stage.user, name: "old", type: .anthropic,
                     .init(baseURL: "https://example.com", keys: [Secret("sk-old-old-old")]))
-                try await gateway.policies.put(stage.user, name: "q", models: ["*"], roles: [], users: [])
+                try await gateway.modelPolicies.put(stage.user, name: "q", models: ["*"], roles: [], users: [])
                 try await gateway.budgets.set(stage.user, user: stage.user.user, cap: NanoDollars(7))
                 for change in Self.changes {
                     let before = try await rows(stage)

@@ -23,7 +23,7 @@ extension Gateway {
         var plan: RoutePlan
         do {
             plan = try settings.plan(
-                call, api, summary, seed: interception.clientSession ?? interception.id.description)
+                call, api, summary, client: interception.client, seed: interception.clientSession ?? interception.id.description)
         } catch let denied as RoutePlan.Denied {
             interception.policy = denied.policy
             interception.refusal = denied.error

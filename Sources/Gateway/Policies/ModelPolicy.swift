@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Policies
 
 /// Which roles and users may use which models. Policies only allow: with none, everybody may use every model of every enabled
 /// provider; from the first one on, a call needs one that allows it.
@@ -25,58 +26,21 @@ package struct ModelPolicy: Sendable, Equatable {
         self.users = users
     }
 
-    /// What was decided, and by which rule.
-    package enum Decision: Sendable, Equatable {
-        case allow(rule: String)
-        case deny(rule: String, reason: String)
-    }
+    /// What all of them together are called where rules are named: `model-policies/<name>`.
+    package static let objectName = "model-policies"
+    /// Behind what admins write as code, unless they say otherwise.
+    package static let order = 1000
 
-    package static let defaultRule = "default:no-policies"
-
-    package static func decide(_ policies: [ModelPolicy], _ principal: Principal, provider: String, model: String) -> Decision {
-        if policies.isEmpty { return .allow(rule: defaultRule) }
-        let name = "\(provider)/\(model)"
-        var coversModel = false
-        for policy in policies where policy.models.contains(where: { matches($0, name) }) {
-            coversModel = true
-            if policy.applies(to: principal) { return .allow(rule: "policy:\(policy.name)") }
+    /// The model policies of an organization as an object of the one engine; nil when there are none.
+    static func object(_ policies: [ModelPolicy]) -> PolicyObject? {
+        if policies.isEmpty { return nil }
+        let rules = policies.map { policy in
+            var rule = PolicyRule(id: policy.name, effect: .allow)
+            rule.resources.models = PatternList(policy.models)
+            rule.subjects.roles = policy.roles
+            rule.subjects.users = PatternList(policy.users.map(\.description).sorted())
+            return rule
         }
-        let roles = principal.roles.sorted().map(\.rawValue).joined(separator: ", ")
-        return coversModel
-            ? .deny(
-                rule: "default:not-allowed",
-                reason: "The model '\(model)' of provider '\(provider)' is not allowed for \(principal.username) (\(roles)).")
-            : .deny(
-                rule: "default:not-allowed", reason: "No policy allows the model '\(model)' of provider '\(provider)' to anybody.")
-    }
-
-    private func applies(to principal: Principal) -> Bool {
-        if roles.isEmpty, users.isEmpty { return true }
-        return users.contains(principal.user) || !roles.isDisjoint(with: principal.roles)
-    }
-
-    /// Without backtracking over more than the last star, so that no pattern makes it slow.
-    static func matches(_ pattern: String, _ name: String) -> Bool {
-        let pattern = Array(pattern.utf8)
-        let name = Array(name.utf8)
-        var p = 0
-        var n = 0
-        var star: (p: Int, n: Int)?
-        while n < name.count {
-            if p < pattern.count, pattern[p] == UInt8(ascii: "*") {
-                star = (p, n)
-                p += 1
-            } else if p < pattern.count, pattern[p] == name[n] {
-                p += 1
-                n += 1
-            } else if let last = star {
-                star = (last.p, last.n + 1)
-                p = last.p + 1
-                n = last.n + 1
-            } else {
-                return false
-            }
-        }
-        return pattern[p...].allSatisfy { $0 == UInt8(ascii: "*") }
+        return PolicyObject(name: objectName, order: order, calls: .deny, rules: rules)
     }
 }

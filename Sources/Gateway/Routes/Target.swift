@@ -36,10 +36,11 @@ struct RoutePlan: Sendable {
 }
 
 extension Settings {
+    /// - Parameter client: as `ClientProgram` names it.
     /// - Throws: `RoutePlan.Denied`; `AppError` for a provider or route that is not there.
-    func plan(_ call: GatewayCall, _ api: ModelProtocol, _ summary: RequestSummary, seed: @autoclosure () -> String) throws
-        -> RoutePlan
-    {
+    func plan(
+        _ call: GatewayCall, _ api: ModelProtocol, _ summary: RequestSummary, client: String, seed: @autoclosure () -> String
+    ) throws -> RoutePlan {
         let organization = call.principal.organization
         var denied: RoutePlan.Denied?
         var targets: [Target] = []
@@ -48,7 +49,7 @@ extension Settings {
         for choice in try choices(call, summary, seed) {
             guard let provider = provider(named: choice.provider, organization: organization), provider.isEnabled else { continue }
             do {
-                let (target, rule) = try target(provider, choice.model, api, call.principal)
+                let (target, rule) = try target(provider, choice.model, api, call, client)
                 if targets.isEmpty { policy = rule }
                 targets.append(target)
             } catch let error as RoutePlan.Denied {
@@ -86,15 +87,11 @@ extension Settings {
     }
 
     private func target(
-        _ provider: Provider, _ model: String, _ api: ModelProtocol, _ principal: Principal
+        _ provider: Provider, _ model: String, _ api: ModelProtocol, _ call: GatewayCall, _ client: String
     ) throws -> (Target, String) {
-        let rule: String
-        switch ModelPolicy.decide(policies(of: principal.organization), principal, provider: provider.name, model: model) {
-        case .allow(let name): rule = name
-        case .deny(let name, let reason):
-            throw RoutePlan.Denied(
-                error: AppError(.policyDenied, reason + " Ask an admin for a model policy."), policy: name, provider: provider)
-        }
+        let decision = decide(call, client: client, provider: provider.name, model: model, api: api)
+        let rule = decision.record
+        if let refusal = decision.refusal { throw RoutePlan.Denied(error: refusal, policy: rule, provider: provider) }
         let format = provider.format(for: api)
         guard format == nil || api != .gemini else {
             throw RoutePlan.Denied(

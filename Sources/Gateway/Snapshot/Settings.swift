@@ -4,20 +4,22 @@ import Foundation
 /// What every call needs to know, read from the database in one snapshot and kept in memory.
 struct Settings: Sendable {
     private var providersByOrganization: [OrganizationID: [String: Provider]] = [:]
-    private var policiesByOrganization: [OrganizationID: [ModelPolicy]] = [:]
     private var routesByOrganization: [OrganizationID: [String: ModelRoute]] = [:]
+    let policies: PolicySnapshot
+    /// Nil in tests that have none.
+    var budgets: BudgetStates?
     var prices: PriceBook
     var version: Int64
     /// Budgets and limits.
     var governance = Governance()
 
-    init(version: Int64, providers: [Provider], policies: [ModelPolicy], routes: [ModelRoute], prices: PriceBook) {
+    init(version: Int64, providers: [Provider], policies: PolicySnapshot, routes: [ModelRoute], prices: PriceBook) {
         self.version = version
         self.prices = prices
+        self.policies = policies
         // Later ones win: what is stored comes before what the environment gave.
         for provider in providers { providersByOrganization[provider.organization, default: [:]][provider.name] = provider }
         for route in routes { routesByOrganization[route.organization, default: [:]][route.name] = route }
-        for policy in policies { policiesByOrganization[policy.organization, default: []].append(policy) }
     }
 
     func provider(named name: String, organization: OrganizationID) -> Provider? { providersByOrganization[organization]?[name] }
@@ -31,6 +33,4 @@ struct Settings: Sendable {
     func routes(of organization: OrganizationID) -> [ModelRoute] {
         (routesByOrganization[organization] ?? [:]).values.sorted { $0.name < $1.name }
     }
-
-    func policies(of organization: OrganizationID) -> [ModelPolicy] { policiesByOrganization[organization] ?? [] }
 }

@@ -21,6 +21,9 @@ final class SettingsCache: Sendable {
     private let prices: PriceStore
     private let fixedProviders: [Provider]
     private let book: PriceBook
+    private let budgets: BudgetStates
+    /// Whether this server keeps policies in files.
+    let hasPolicyFolder: Bool
     private let logger: Logger
     private let now: @Sendable () -> ContinuousClock.Instant
     private let state = NIOLockedValueBox(State())
@@ -28,7 +31,8 @@ final class SettingsCache: Sendable {
     init(
         pool: PostgresPool, providers: ProviderStore, policies: PolicyStore, routes: ModelRouteStore, prices: PriceStore,
         fixedProviders: [Provider],
-        book: PriceBook, logger: Logger, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+        book: PriceBook, hasPolicyFolder: Bool = false, logger: Logger,
+        now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
         self.pool = pool
         self.providers = providers
@@ -37,6 +41,8 @@ final class SettingsCache: Sendable {
         self.prices = prices
         self.fixedProviders = fixedProviders
         self.book = book
+        self.hasPolicyFolder = hasPolicyFolder
+        budgets = BudgetStates(pool: pool)
         self.logger = logger
         self.now = now
     }
@@ -67,8 +73,10 @@ final class SettingsCache: Sendable {
             var settings = Settings(
                 version: version, providers: fixedProviders + stored, policies: policies, routes: routes, prices: book)
             settings.governance = try await Governance.read(connection)
+            settings.budgets = budgets
             return settings
         }
+        if settings.policies.sets.values.contains(where: \.needsBudgets) { try await budgets.refresh() }
         state.withLockedValue { state in
             // A slower reading that began earlier must not put older settings back.
             if let known = state.settings, known.version > settings.version { return }
@@ -86,7 +94,9 @@ final class SettingsCache: Sendable {
             state.checkedAt = began
             return true
         }
-        if !isCurrent { try await refresh() }
+        if !isCurrent { return try await refresh() }
+        let needsBudgets = state.withLockedValue { $0.settings?.policies.sets.values.contains(where: \.needsBudgets) == true }
+        if needsBudgets { try await budgets.refresh() }
     }
 
     /// Polls until cancelled.

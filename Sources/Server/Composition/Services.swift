@@ -13,6 +13,7 @@ package struct Services: Sendable {
     package let metrics: Metrics
     package let users: UserService
     package let tokens: TokenService
+    package let groups: GroupService
     package let files: FileStore
     package let authenticator: Authenticator
     package let gateway: Gateway
@@ -41,6 +42,7 @@ package struct Services: Sendable {
     func register(on table: RouteTable) throws {
         HealthRoutes(readiness: readiness, metrics: metrics).register(on: table)
         UserRoutes(users: users, tokens: tokens, authenticator: authenticator).register(on: table)
+        GroupRoutes(groups: groups).register(on: table)
         TokenRoutes(tokens: tokens).register(on: table)
         FileRoutes(files: files).register(on: table)
         let taskRoutes = TaskRoutes(
@@ -52,6 +54,7 @@ package struct Services: Sendable {
         ProviderRoutes(gateway: gateway, users: users).register(on: table)
         ModelRouteRoutes(gateway: gateway).register(on: table)
         PriceRoutes(gateway: gateway).register(on: table)
+        PolicyRoutes(gateway: gateway).register(on: table)
         BudgetRoutes(gateway: gateway, users: users).register(on: table)
         RateLimitRoutes(gateway: gateway, users: users).register(on: table)
         InterceptionRoutes(desk: interceptions).register(on: table)

@@ -43,6 +43,7 @@ extension Startup {
         return Services(
             configuration: configuration, readiness: readiness, goingAway: goingAway, metrics: metrics, users: users,
             tokens: TokenService(pool: pool, facts: gateway.facts),
+            groups: GroupService(store: GroupStore(pool: pool, facts: gateway.facts), users: users),
             files: FileStore(pool: pool, largest: configuration.maxUpload.bytes), authenticator: authenticator, gateway: gateway,
             tasks: tasks,
             interceptions: InterceptionDesk(gateway: gateway, users: users), audit: AuditDesk(gateway: gateway),
@@ -68,12 +69,19 @@ extension Startup {
             GatewayConfiguration(
                 pool: database.pool, calls: database.calls, transport: transport, keys: ring, replica: replica.id,
                 prices: try PriceBook.load(),
-                fixedProviders: providers,
+                fixedProviders: providers, policyFolder: configuration.policyFolder,
                 metrics: metrics, logger: logger))
         try await gateway.start()
         let grace = configuration.grace
         lifecycle.run(.gateway, stop: { await gateway.drain(grace: grace) }) { try await gateway.run() }
+        if let folder = configuration.policyFolder { try await keepPolicies(of: gateway, as: folder) }
         return gateway
+    }
+
+    private func keepPolicies(of gateway: Gateway, as folder: String) async throws {
+        let files = PolicyFiles(folder: folder, policies: gateway.policies, organization: .default, logger: logger)
+        try await files.load()
+        lifecycle.run(.settings) { await files.watch() }
     }
 
     /// The scripted model, in this process, on a port of its own.

@@ -27,6 +27,8 @@ package struct Configuration: Sendable, Equatable {
     package var libexec: String?
     /// Directories outside `/usr` that workspaces see, such as toolchains.
     package var tools: [String] = []
+    /// Whose YAML files are the policies; nil: they are put over the API alone.
+    package var policyFolder: String?
     /// The largest file that is taken, e.g. a repository's bundle.
     package var maxUpload = ByteCount(1 << 30)
     package var demoModel = false

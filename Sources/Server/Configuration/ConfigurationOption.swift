@@ -113,6 +113,11 @@ struct ConfigurationOption: Sendable {
             into.defaultModel = value
             return value.isEmpty ? "a model, for example claude-sonnet-4-5" : nil
         },
+        .init(name: "policy-dir", placeholder: "DIR", help: "A folder whose *.yaml files are policies; read again on changes.") {
+            value, into in
+            into.policyFolder = value
+            return value.isEmpty ? "a folder" : nil
+        },
         .init(
             name: "notifications", placeholder: "on|off", help: "LISTEN/NOTIFY between replicas; off: polling alone (default on)."
         ) {

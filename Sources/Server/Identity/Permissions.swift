@@ -6,10 +6,12 @@ package enum Action: String, Sendable, CaseIterable {
     case createFirstUser, logIn, logOut
     case readSelf, changeOwnPassword
     case listUsers, createUser, changeUser
+    case readGroups, changeGroups
     case listTokens, createToken, revokeToken
     case readKeys, rotateKeys
     case readProviders, changeProviders
     case readModels, changeModelPolicies
+    case readPolicies, changePolicies
     case readBudgets, changeBudgets
     case readLimits, changeLimits
     case readInterceptions
@@ -56,6 +58,8 @@ extension Action {
         case .changeOwnPassword: .roles(all, scope: .all)
         case .listUsers: .roles(overseers, scope: .read, everyones: overseers)
         case .createUser, .changeUser: .roles(admins, scope: .all, everyones: admins)
+        case .readGroups: .roles(overseers, scope: .read, everyones: overseers)
+        case .changeGroups: .roles(admins, scope: .all, everyones: admins)
         case .listTokens: .roles(all, scope: .read, everyones: admins)
         case .createToken: .roles(all, scope: .all)
         case .revokeToken: .roles(all, scope: .all, everyones: admins)
@@ -65,6 +69,8 @@ extension Action {
         case .changeProviders: .roles(admins, scope: .all, everyones: admins)
         case .readModels: .roles(all, scope: .read, everyones: overseers)
         case .changeModelPolicies: .roles(admins, scope: .all, everyones: admins)
+        case .readPolicies: .roles(overseers, scope: .read, everyones: overseers)
+        case .changePolicies: .roles(admins, scope: .all, everyones: admins)
         case .readBudgets: .roles(all, scope: .read, everyones: overseers)
         case .changeBudgets: .roles(admins, scope: .all, everyones: admins)
         case .readLimits: .roles(all, scope: .read, everyones: overseers)

@@ -4,4 +4,4 @@ import Gateway
 typealias RecordedCall = Interception
 typealias RecordedSession = AISession
 typealias BookedAttempt = LedgerRow
-typealias StoredPolicy = ModelPolicy
+typealias StoredModelPolicy = ModelPolicy

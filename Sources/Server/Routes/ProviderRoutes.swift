@@ -81,7 +81,7 @@ struct ProviderRoutes: Sendable {
     // MARK: Policies
 
     @Sendable func policies(_ call: Call) async throws -> Response {
-        try .json(ModelPolicyList(policies: try gateway.policies.list(call.principal).map(\.shown)))
+        try .json(ModelPolicyList(policies: try gateway.modelPolicies.list(call.principal).map(\.shown)))
     }
 
     @Sendable func putPolicy(_ call: Call) async throws -> Response {
@@ -94,16 +94,16 @@ struct ProviderRoutes: Sendable {
             }
             return role
         }
-        try await gateway.policies.put(
+        try await gateway.modelPolicies.put(
             call.principal, name: wanted.name, models: wanted.models, roles: Set(roles), users: members)
-        guard let policy = try gateway.policies.list(call.principal).first(where: { $0.name == wanted.name }) else {
+        guard let policy = try gateway.modelPolicies.list(call.principal).first(where: { $0.name == wanted.name }) else {
             throw AppError(.conflict, "The policy '\(wanted.name)' was removed again meanwhile.")
         }
         return try .json(policy.shown, status: .created)
     }
 
     @Sendable func deletePolicy(_ call: Call) async throws -> Response {
-        try await gateway.policies.delete(call.principal, name: try call.incoming.path("policy"))
+        try await gateway.modelPolicies.delete(call.principal, name: try call.incoming.path("policy"))
         return .noContent
     }
 }
@@ -144,7 +144,7 @@ extension CallSettings {
     }
 }
 
-extension StoredPolicy {
+extension StoredModelPolicy {
     fileprivate var shown: API.ModelPolicy {
         API.ModelPolicy(
             id: id.uuidString.lowercased(), name: name, models: models, roles: roles.sorted().map(\.rawValue),

@@ -1,7 +1,7 @@
 /// Finds the known name that somebody probably meant.
-enum Spelling {
+package enum Spelling {
     /// Nil when no name is near: at most a third of the letters may differ.
-    static func nearest(to name: String, among names: [String]) -> String? {
+    package static func nearest(to name: String, among names: [String]) -> String? {
         let ranked = names.map { (name: $0, distance: distance(name, $0)) }.min { $0.distance < $1.distance }
         guard let best = ranked, best.distance <= max(2, name.count / 3) else { return nil }
         return best.name

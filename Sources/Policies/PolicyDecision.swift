@@ -1,0 +1,54 @@
+/// What was decided, by which rule, and what else goes with it.
+package struct PolicyDecision: Sendable, Equatable {
+    package enum Effect: String, Sendable, CaseIterable {
+        case allow, deny
+        case requireApproval = "require_approval"
+        /// Only of data classes.
+        case redact
+    }
+
+    /// A rule that wants the call sent elsewhere.
+    package struct Route: Sendable, Equatable {
+        package var rule: String
+        package var target: String
+    }
+
+    package var effect: Effect
+    /// `<policy>/<rule>`, or `<policy>/default`.
+    package var rule: String
+    /// A sentence for who is refused; empty when nobody is.
+    package var reason: String
+    /// Rules that only mark, in their order.
+    package var flags: [String] = []
+    /// The first rule that routes.
+    package var route: Route?
+
+    /// How a record names it: the rule that decided, then those that went with it, e.g. `models/everybody flag:watch/large`.
+    package var record: String {
+        if flags.isEmpty, route == nil { return rule }
+        return ([rule] + (route.map { ["route:\($0.rule)"] } ?? []) + flags.map { "flag:\($0)" }).joined(separator: " ")
+    }
+
+    /// The rule that decided, out of what a record has.
+    package static func rule(ofRecord text: String) -> Substring { text.prefix { $0 != " " } }
+}
+
+/// Every rule that was asked, in order, and why it did not decide; the last one did.
+package struct PolicyExplanation: Sendable, Equatable {
+    package enum Outcome: String, Sendable {
+        case passedOver = "passed_over"
+        /// It applies, and only marks or routes.
+        case noted
+        case decided
+    }
+
+    package struct Step: Sendable, Equatable {
+        package var rule: String
+        package var outcome: Outcome
+        /// Why.
+        package var because: String
+    }
+
+    package var decision: PolicyDecision
+    package var steps: [Step]
+}
