@@ -154,7 +154,7 @@ import Testing
                     _ = await allowed.text()
                     let list = try await two.interceptions.list(.all(admin), .init(), PageRequest())
                     #expect(list.items.contains { $0.policy == "model-policies/admins-only" })
-                    #expect(list.items.contains { $0.policy == "default:not-allowed" && $0.error == "policy_denied" })
+                    #expect(list.items.contains { $0.policy == "model-policies/default" && $0.error == "policy_denied" })
                     await one.drain(grace: .seconds(1))
                     await two.drain(grace: .seconds(1))
                     try await stage.expectSound(two)

@@ -62,13 +62,30 @@ import Testing
                 #expect(try facts[0]["body", as: String.self].contains("\"version\":\"1\""))
                 #expect(try facts[0]["actor_id", as: UserID.self] == stage.user.user)
                 #expect(try await gateway.audit.verify().problems == [])
+
+                // Whoever changes a version behind the server's back is found out.
+                func problem(_ change: String) async throws -> [String] {
+                    try await stage.pool.execute(Query(unsafeSQL: change))
+                    return try await gateway.audit.verify().problems.map { "\($0.kind) \($0.subject ?? "")" }
+                }
+                #expect(
+                    try await problem("UPDATE ai_policy_versions SET source = source || ' ' WHERE version = 2") == [
+                        "changed models"
+                    ])
+                #expect(try await problem("DELETE FROM ai_policy_versions WHERE version = 2") == ["removed models"])
+                #expect(
+                    try await problem(
+                        """
+                        INSERT INTO ai_policy_versions (organization_id, name, version, source, origin)
+                        SELECT organization_id, 'mine', 1, source, 'api' FROM ai_policy_versions WHERE version = 1
+                        """) == ["inserted mine", "removed models"])
             }
         }
     }
 
     @Test func `a text with problems is refused with their places and changes nothing`() async throws {
         try await Stage.with { stage in
-            try await stage.gateway { gateway in
+            try await stage.gateway { (gateway: Gateway) async throws -> Void in
                 let error = await #expect(throws: AppError.self) {
                     try await gateway.policies.put(
                         stage.user, name: "models",

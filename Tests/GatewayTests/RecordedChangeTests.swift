@@ -45,6 +45,11 @@ import Testing
             { try await $0.modelPolicies.put($1, name: "p", models: ["*"], roles: [.member], users: []) }
         ),
         ("a policy is removed", "policy.delete", { try await $0.modelPolicies.delete($1, name: "q") }),
+        (
+            "a policy as code is put", "policy.put",
+            { _ = try await $0.policies.put($1, name: "code", source: "{name: code, default: next, rules: []}") }
+        ),
+        ("a policy as code is deleted", "policy.delete", { try await $0.policies.delete($1, name: "code") }),
         ("a price is set", "price.set", { try await $0.prices.set($1, prices) }),
         ("a budget is set", "budget.set", { try await $0.budgets.set($1, user: $1.user, cap: NanoDollars(5)) }),
         ("a limit is lifted", "budget.set", { try await $0.budgets.set($1, user: $1.user, cap: nil) }),

@@ -118,6 +118,8 @@ import Testing
     @Test func `a server keeps its policies as files, reads them again, and does not start with a bad one`() async throws {
         let folder = try ServerProcess.temporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: folder) }
+        // A server that root started reads it as the account that it then has.
+        chmod(folder, 0o755)
         let path = URL(fileURLWithPath: folder + "/closed.yaml")
         try Data("name: closed\ndefault: deny\nrules: []\n".utf8).write(to: path)
         try await withServer(["--policy-dir", folder]) { stand in

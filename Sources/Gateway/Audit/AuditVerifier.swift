@@ -36,6 +36,7 @@ struct AuditVerifier {
             try await facts.checkBudgets(&report)
             try await facts.checkCorrections(&report)
             try await IdentityCheck(connection: connection).run(&report)
+            try await PolicyCheck(connection: connection).run(&report)
             try await ContentCheck(connection: connection).run(&report)
             return report
         }

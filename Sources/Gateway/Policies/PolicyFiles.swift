@@ -28,11 +28,12 @@ package struct PolicyFiles: Sendable {
     /// Puts what the files say in force.
     ///
     /// - Throws: `badRequest` that names the file, and every problem in it by line and column.
-    package func load() async throws { try await apply(try read()) }
+    package func load() async throws { _ = try await apply(try read()) }
 
     /// Looks every two seconds until it is cancelled. Files that cannot be used change nothing, and the log says why, once.
     package func watch() async {
-        var known = try? read()
+        // Nil: what has changed since `load` is seen, too.
+        var known: [File]?
         var failed: [File]?
         while !Task.isCancelled {
             try? await Task.sleep(for: Self.interval)
@@ -41,9 +42,11 @@ package struct PolicyFiles: Sendable {
                 if files == known { continue }
                 if files != failed {
                     failed = files
-                    try await apply(files)
+                    let changes = try await apply(files)
                     (known, failed) = (files, nil)
-                    logger.notice("The policies were read again from their files.", metadata: ["folder": "\(folder)"])
+                    if changes > 0 {
+                        logger.notice("The policies were read again from their files.", metadata: ["folder": "\(folder)"])
+                    }
                 }
             } catch is CancellationError {
                 return
@@ -73,7 +76,8 @@ package struct PolicyFiles: Sendable {
         }
     }
 
-    private func apply(_ files: [File]) async throws {
+    /// - Returns: how many policies changed.
+    private func apply(_ files: [File]) async throws -> Int {
         var sources: [String: String] = [:]
         for file in files {
             let object: PolicyObject
@@ -93,7 +97,7 @@ package struct PolicyFiles: Sendable {
                 .badRequest, "\(folder) has \(sources.count) policies; at most \(PolicyService.most).", field: "policy-dir")
         }
         let wanted = sources
-        try await policies.change(organization, actor: nil) { connection in
+        return try await policies.change(organization, actor: nil) { connection in
             var changes: [PolicyService.Change] = []
             for (name, source) in wanted.sorted(by: { $0.key < $1.key }) {
                 let newest = try await policies.store.newest(connection, organization, name)

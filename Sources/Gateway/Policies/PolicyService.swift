@@ -1,5 +1,4 @@
 import Core
-import Crypto
 import Foundation
 import Policies
 import Postgres
@@ -103,17 +102,20 @@ package struct PolicyService: Sendable {
                 organization: organization, actor: actor, kind: source == nil ? "policy.delete" : "policy.put", subject: name,
                 [
                     "version": "\(version)", "origin": origin.rawValue,
-                    "sha256": source.map { Data(SHA256.hash(data: Data($0.utf8))).hex } ?? "none",
+                    "sha256": PolicyCheck.hash(source),
                 ])
         }
     }
 
     /// Rows and facts in one transaction; nobody else changes policies of the organization meanwhile.
+    ///
+    /// - Returns: how many changes there were.
+    @discardableResult
     func change(
         _ organization: OrganizationID, actor: UserID?,
         _ decide: @escaping @Sendable (PostgresConnection) async throws -> [Change]
-    ) async throws {
-        try await facts.record { connection in
+    ) async throws -> Int {
+        let count = try await facts.record { connection in
             try await store.lock(connection, organization)
             let changes = try await decide(connection)
             for change in changes {
@@ -121,9 +123,10 @@ package struct PolicyService: Sendable {
                     connection, organization, change.name, version: change.version, source: change.source, origin: change.origin,
                     actor: actor)
             }
-            return ((), try changes.map { try $0.fact(organization, actor) })
+            return (changes.count, try changes.map { try $0.fact(organization, actor) })
         }
         try await settings.refresh()
+        return count
     }
 
     // MARK: Checks
