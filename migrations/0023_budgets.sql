@@ -1,20 +1,5 @@
 -- Budgets of users, groups, the organization, tasks and tokens, per day, week, month or for good; and what they warned of.
 
--- Groups of users. Another migration may have made them already.
-CREATE TABLE IF NOT EXISTS groups (
-    id               uuid PRIMARY KEY,
-    organization_id  uuid NOT NULL REFERENCES organizations (id),
-    name             text NOT NULL CHECK (name ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(name) <= 64),
-    created_at       timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (organization_id, name)
-);
-CREATE TABLE IF NOT EXISTS group_members (
-    group_id  uuid NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
-    user_id   uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    PRIMARY KEY (group_id, user_id)
-);
-CREATE INDEX IF NOT EXISTS group_members_user ON group_members (user_id);
-
 -- A user's cap of a calendar month stays in ai_budget_caps: every call has that budget, and it costs no look-up of its own.
 -- A soft one warns and refuses nothing.
 ALTER TABLE ai_budget_caps ADD COLUMN hard boolean NOT NULL DEFAULT true;

@@ -53,7 +53,7 @@ package struct RateLimit: Sendable, Equatable {
         guard organization == call.organization else { return false }
         if let user, user != call.initiator { return false }
         if let provider, provider != target.provider.name { return false }
-        if let model, !ModelPolicy.matches(model, target.model) { return false }
+        if let model, !ToolPattern.matches(model, target.model) { return false }
         return true
     }
 }

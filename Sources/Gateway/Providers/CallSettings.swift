@@ -45,7 +45,7 @@ package struct CallSettings: Sendable, Equatable, Codable {
         guard let models else { return self }
         var merged = self
         merged.models = nil
-        let fitting = models.filter { ModelPolicy.matches($0.key, model) }
+        let fitting = models.filter { ToolPattern.matches($0.key, model) }
         guard let best = fitting.max(by: { ($0.key.utf8.count, $0.key) < ($1.key.utf8.count, $1.key) })?.value else {
             return merged
         }

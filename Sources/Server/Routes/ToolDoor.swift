@@ -35,7 +35,7 @@ struct ToolDoor: Sendable {
         guard takesAll || takesEvents || accept.contains("application/json") else {
             throw AppError(.badRequest, "Accept must name application/json, text/event-stream or both.", field: "accept")
         }
-        let disconnect = try await incoming.context.disconnect()
+        let disconnect = try incoming.context.disconnect()
         let answer = await endpoint.answer(
             .init(
                 principal: call.principal, body: try await incoming.collect(upTo: ToolEndpoint.largestMessage),

@@ -220,7 +220,7 @@ import Testing
             try await stage.gateway(providers: [provider(stage, "first"), provider(stage, "second")]) { gateway in
                 _ = try await gateway.routes.put(
                     stage.user, name: "fast", targets: ["first/unpriced", "first/test-model", "second/test-model"])
-                try await gateway.policies.put(stage.user, name: "second-only", models: ["second/*"], roles: [], users: [])
+                try await gateway.modelPolicies.put(stage.user, name: "second-only", models: ["second/*"], roles: [], users: [])
                 let answer = await gateway.call(stage.call(Stage.messages(model: "fast"), provider: "auto"))
                 #expect(answer.status == 200 && answer.header("x-slipway-target") == "second/test-model")
                 _ = try await gateway.routes.put(stage.user, name: "fast", targets: ["first/test-model"])
