@@ -40,8 +40,10 @@ extension Gateway {
         let api: ModelProtocol = call.route.contains("countTokens") ? .gemini : .messages
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
         let plan: RoutePlan
-        do { plan = try settings.plan(
-                call, api, summary, client: ClientProgram.detect(headers: call.headers, metadataUserID: nil).client, seed: "") } catch let denied as RoutePlan.Denied { throw denied.error }
+        do {
+            plan = try settings.plan(
+                call, api, summary, client: ClientProgram.detect(headers: call.headers, metadataUserID: nil).client, seed: "")
+        } catch let denied as RoutePlan.Denied { throw denied.error }
         let target = plan.targets[0]
         guard let key = health.keys(of: target.provider, at: .now).first else {
             throw AppError(.unavailable, "The provider '\(target.provider.name)' has no key.")
