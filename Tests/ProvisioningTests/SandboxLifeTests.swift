@@ -222,8 +222,12 @@ struct SandboxLifeTests {
     func `a removal that was cut short is finished by the next launcher`(mode: Mode) async throws {
         try await TestHost.with(mode) { host in
             let half = "\(host.configuration.base)/ws/77.gone"
-            try FileManager.default.createDirectory(atPath: "\(half)/upper/a/b", withIntermediateDirectories: true)
-            if geteuid() == 0 { for path in ["", "/upper", "/upper/a", "/upper/a/b"] { chown(half + path, 65534, 65534) } }
+            // Made elsewhere: whoever removes such folders may do so at once.
+            let made = "\(host.configuration.base)/half"
+            try FileManager.default.createDirectory(atPath: "\(made)/upper/a/b", withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(atPath: "\(host.configuration.base)/ws", withIntermediateDirectories: true)
+            if geteuid() == 0 { for path in ["", "/upper", "/upper/a", "/upper/a/b"] { chown(made + path, 65534, 65534) } }
+            try FileManager.default.moveItem(atPath: made, toPath: half)
             let next = try await LocalSandbox.open(host.configuration, logger: TestHost.logger)
             let deadline = ContinuousClock.now + .seconds(20)
             while FileManager.default.fileExists(atPath: half), ContinuousClock.now < deadline { sched_yield() }

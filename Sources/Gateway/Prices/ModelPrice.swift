@@ -134,8 +134,9 @@ extension ModelPrice {
         canonical.add(organization?.description ?? "")
         canonical.add(providerType.rawValue)
         canonical.add(model)
-        canonical.add(Int64(validFrom.timeIntervalSince1970))
-        canonical.add(validTo.map { Int64($0.timeIntervalSince1970) } ?? 0)
+        // By whole microseconds: what comes back from the database may be a hair less than what went in.
+        canonical.add(validFrom.microseconds / 1_000_000)
+        canonical.add((validTo?.microseconds ?? 0) / 1_000_000)
         canonical.add(try encoder.encode(body))
         // Whole seconds have the ids that they always had.
         let fractions = [validFrom, validTo].compactMap { $0?.microseconds }.map { $0 % 1_000_000 }

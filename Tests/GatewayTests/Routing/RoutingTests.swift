@@ -178,7 +178,8 @@ import Testing
                 // A route passes it over.
                 _ = try await gateway.routes.put(stage.user, name: "fast", targets: ["down/test-model", "up/test-model"])
                 _ = await gateway.call(stage.call(Stage.messages(model: "fast"), provider: "auto"))
-                #expect(upstreams.paths.last == "up" && upstreams.paths.count == 6)
+                // On a slow machine the five seconds may be over, and the call is the trial.
+                #expect(upstreams.paths.last == "up" && (6...7).contains(upstreams.paths.count))
                 try await settled(stage, 7)
                 try await stage.expectSound(gateway)
             }
