@@ -16,6 +16,10 @@ public enum APIPaths {
     public static let models = base + "/ai/models"
     public static let modelPolicies = base + "/ai/model-policies"
     public static let modelRoutes = base + "/ai/routes"
+    /// The endpoint of the Model Context Protocol.
+    public static let mcp = base + "/mcp"
+    public static let mcpServers = base + "/ai/mcp/servers"
+    public static let mcpCalls = base + "/ai/mcp/calls"
     public static let interceptions = base + "/ai-gateway/interceptions"
     public static let sessions = base + "/ai-gateway/sessions"
     public static let usage = base + "/ai-gateway/usage"

@@ -33,6 +33,7 @@ package final class Gateway: Service {
     package let budgets: BudgetService
     package let interceptions: InterceptionStore
     package let facts: AuditFacts
+    package let tools: ToolGateway
     package let checkpoints: Checkpoints
     package let audit: AuditStore
 
@@ -55,6 +56,7 @@ package final class Gateway: Service {
         let ledger = AuditChain(.ledger, replica: configuration.replica)
         let factChain = AuditChain(.facts, replica: configuration.replica)
         facts = AuditFacts(pool: pool, chain: factChain)
+        tools = ToolGateway(configuration, facts: facts)
         let settle = SettleLoop(pool: configuration.calls, chain: ledger, logger: logger)
         self.settle = settle
         let holds = HoldLoop(pool: configuration.calls, chain: calls) { request, found in
@@ -105,6 +107,7 @@ package final class Gateway: Service {
                 group.addTask { await self.every(.seconds(2)) { await self.reap() } }
                 group.addTask { await self.every(.seconds(1)) { await self.keyRests.exchange() } }
                 group.addTask { await self.checkpoints.run() }
+                group.addTask { await self.tools.run() }
             }
         }
     }
@@ -119,6 +122,7 @@ package final class Gateway: Service {
     /// settles, flushes and checkpoints everything. May be called more than once.
     package func drain(grace: Duration) async {
         admission.close()
+        async let toolsEnd: Void = tools.drain(grace: grace)
         if admission.inFlight > 0 {
             await withTaskGroup(of: Bool.self) { group in
                 group.addTask {
@@ -136,6 +140,7 @@ package final class Gateway: Service {
                 // `empty` cannot be cancelled: it returns when the cut calls have ended, or after the second bound below.
             }
         }
+        await toolsEnd
         await finishWrites()
     }
 

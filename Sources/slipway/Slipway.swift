@@ -15,7 +15,7 @@ struct Slipway: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             ServerCommand.self, LoginCommand.self, UsersCommand.self, TokensCommand.self, KeysCommand.self, ProvidersCommand.self,
-            ModelsCommand.self, RoutesCommand.self,
+            ModelsCommand.self, RoutesCommand.self, MCPCommand.self,
             BudgetCommand.self, TaskCommand.self, WorkspaceCommand.self, UsageCommand.self, AuditCommand.self,
         ])
 }

@@ -89,7 +89,7 @@ import Testing
 
     @Test func `every command of the client that a message tells people to type exists, with its flags`() async throws {
         var mentions: [Mention] = []
-        let command = /slipway ((?:login|users|tokens|keys|providers|models|budget|task|workspace|usage|audit)\b[^"'`,;:)]*)/
+        let command = /slipway ((?:login|users|tokens|keys|providers|models|mcp|budget|task|workspace|usage|audit)\b[^"'`,;:)]*)/
         for (path, text) in try Repository.sources("Sources") {
             for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
             where line.contains("\"") {

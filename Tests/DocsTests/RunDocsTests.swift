@@ -11,6 +11,8 @@ import Testing
 
     @Test func `what the documents tell people to type does what they say`() async throws {
         let server = try await DocServer.start()
+        let tools = try ToolServer.start()
+        defer { tools.stop() }
         do {
             for (path, reader) in Self.order {
                 let session = Session(document: try Repository.markdown(path))
@@ -18,7 +20,8 @@ import Testing
                 let home = "\(server.directory)/\(reader)"
                 try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
                 let problems = try await session.run(
-                    url: server.url, environment: ["HOME": home, "CODE": server.setupCode, "REPOSITORY": Repository.root],
+                    url: server.url,
+                    environment: ["HOME": home, "CODE": server.setupCode, "REPOSITORY": Repository.root, "TOOLS": tools.url],
                     directory: home)
                 for problem in problems { Issue.record("\(problem)") }
                 if !problems.isEmpty { Issue.record("the server's log ends with\n\(server.log.suffix(4000))") }

@@ -9,7 +9,9 @@ Tests/clients/setup.sh >/dev/null
 work=$(mktemp -d /tmp/slipway-clients.XXXXXX)
 chmod 711 "$work" # started by root, the server runs as another user
 server=""
+tool_servers=()
 finish() {
+    for pid in ${tool_servers[@]+"${tool_servers[@]}"}; do kill "$pid" 2>/dev/null || true; done
     [ -z "$server" ] || { kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null; } || true
     rm -rf "$work"
 }
@@ -49,4 +51,29 @@ poor_token=$(SLIPWAY_CONFIG_DIR=$work/poor && export SLIPWAY_CONFIG_DIR \
 
 Tests/clients/run.sh --token "$token" --poor-token "$poor_token" --anthropic "$url/api/v2/ai-gateway/demo" \
     --openai "$url/api/v2/ai-gateway/demo-openai/v1"
+
+# Servers of tools, made with the official package, behind the endpoint for tools.
+venv=$(Tests/clients/setup.sh)
+tool_server() { # NAME ARGUMENT…: starts one and leaves its address in $address
+    local name=$1
+    shift
+    "$venv/bin/python" Tests/clients/mcp_server.py "$@" >"$work/$name.url" 2>"$work/$name.log" &
+    tool_servers+=($!)
+    for _ in $(seq 1 600); do
+        address=$(cat "$work/$name.url")
+        [ -n "$address" ] && return
+        sleep 0.1
+    done
+    fail "the server of tools '$name' did not start: $(cat "$work/$name.log")"
+}
+tool_server notes
+"$bin/slipway" mcp add notes "$address" --allow-private --deny "delete_*" >/dev/null || fail "notes could not be registered"
+secret=$(password)
+tool_server plain --json --token "$secret"
+"$bin/slipway" mcp add plain "$address" --allow-private --auth user >/dev/null || fail "plain could not be registered"
+"$bin/slipway" mcp login plain --stdin <<<"$secret" >/dev/null || fail "nobody could sign in to plain"
+"$venv/bin/python" Tests/clients/mcp_check.py --url "$url/api/v2/mcp" --token "$token" --other-token "$poor_token"
+[ "$("$bin/slipway" mcp call plain__add --arguments '{"a": 20, "b": 22}')" = 42 ] || fail "slipway mcp call did not add"
+"$bin/slipway" mcp logout plain >/dev/null
+! "$bin/slipway" mcp call plain__add --arguments '{"a": 20, "b": 22}' 2>/dev/null || fail "a call without log-in passed"
 "$bin/slipway" audit verify

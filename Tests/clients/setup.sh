@@ -18,7 +18,7 @@ if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ]; then
     if ! "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement Tests/clients/requirements.txt >"$log" 2>&1; then
         tail -n 3 "$log" >&2
         rm -rf "$venv"
-        fail "pip could not install the anthropic and openai packages (above): this test needs a network, or an index that pip is configured for."
+        fail "pip could not install the anthropic, openai and mcp packages (above): this test needs a network, or an index that pip is configured for."
     fi
     echo "$wanted" >"$venv/.installed"
 fi

@@ -4,7 +4,10 @@ import Foundation
 
 /// That a fact is on record: the digest of its canonical bytes, before it has a place in a chain.
 struct AuditEntry: Sendable, Equatable {
-    enum Kind: String, Sendable { case interception, ledger, attempt, fact }
+    enum Kind: String, Sendable {
+        case interception, ledger, attempt, fact, tool
+        case toolResult = "tool_result"
+    }
 
     var kind: String
     var subject: String

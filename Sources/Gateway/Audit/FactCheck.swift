@@ -14,6 +14,8 @@ struct FactCheck {
         derived[AuditEntry.Kind.ledger.rawValue] = try await ledger(subjects(.ledger))
         derived[AuditEntry.Kind.attempt.rawValue] = try await AttemptRows.digests(subjects(.attempt), connection)
         derived[AuditEntry.Kind.fact.rawValue] = try await facts(subjects(.fact))
+        derived[AuditEntry.Kind.tool.rawValue] = try await toolCalls(subjects(.tool))
+        derived[AuditEntry.Kind.toolResult.rawValue] = try await toolResults(subjects(.toolResult))
         for entry in page {
             guard let digests = derived[entry.kind] else {
                 report.add(
@@ -122,6 +124,7 @@ struct FactCheck {
             ("interception", "t.id::text", "ai_interceptions"),
             ("ledger", "t.interception_id::text || '/' || t.attempt", "ai_ledger"),
             ("attempt", "t.interception_id::text || '/' || t.attempt", "ai_attempts"), ("fact", "t.id::text", "audit_facts"),
+            ("tool", "t.id::text", "ai_mcp_calls"), ("tool_result", "t.call_id::text", "ai_mcp_results"),
         ] {
             let rows = try await connection.query(
                 """

@@ -13,6 +13,7 @@ package enum Action: String, Sendable, CaseIterable {
     case readBudgets, changeBudgets
     case readInterceptions
     case callModels
+    case useTools, readToolServers, changeToolServers, signInToTools, readToolCalls
     case readAudit, verifyAudit
     case readTasks, createTask, steerTask
     case uploadFile, readFile
@@ -64,6 +65,11 @@ extension Action {
         case .changeBudgets: .roles(admins, scope: .all, everyones: admins)
         case .readInterceptions: .roles(all, scope: .read, everyones: overseers)
         case .callModels: .roles([.owner, .admin, .member], scope: .gateway)
+        case .useTools: .roles([.owner, .admin, .member], scope: .gateway)
+        case .readToolServers: .roles(all, scope: .read, everyones: overseers)
+        case .changeToolServers: .roles(admins, scope: .all, everyones: admins)
+        case .signInToTools: .roles([.owner, .admin, .member], scope: .all)
+        case .readToolCalls: .roles(all, scope: .read, everyones: overseers)
         case .readAudit, .verifyAudit: .roles(overseers, scope: .read, everyones: overseers)
         case .readTasks: .roles(all, scope: .read, everyones: overseers)
         case .createTask: .roles([.owner, .admin, .member], scope: .all)

@@ -61,6 +61,11 @@ struct APIClient: Sendable {
         _ = try await bytes(method, path, body: try body.map { try encode($0) }, timeout: .seconds(120))
     }
 
+    /// JSON that is no value of ours, as it is.
+    func exchange(_ path: String, _ json: Data, timeout: Duration) async throws -> Data {
+        Data(buffer: try await bytes("POST", path, body: ByteBuffer(data: json), timeout: timeout))
+    }
+
     // MARK: Bytes
 
     /// Hands the answer's body out as it comes; of a large one no more is held than a piece.

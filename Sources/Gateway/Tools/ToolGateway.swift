@@ -1,0 +1,257 @@
+import Core
+import Foundation
+import HTTPTransport
+import Logging
+import ModelAPI
+import NIOConcurrencyHelpers
+import Postgres
+
+/// Every call of a tool through Slipway passes here: decided, recorded, sent, and recorded again before its result is told.
+package final class ToolGateway: Sendable {
+    /// Calls under way in this process, and of one user.
+    static let mostCalls = 1000
+    static let mostCallsOfUser = 64
+
+    package let servers: ToolServerService
+    package let calls: ToolCallStore
+    let sessions: ToolSessions
+    private let recorder: ToolRecorder
+    private let transport: HTTPTransport
+    private let replica: ReplicaID
+    private let logger: Logger
+    private let meter: ToolMeter
+    private let open = NIOLockedValueBox(Open())
+
+    private struct Open {
+        var isClosed = false
+        var last: UInt64 = 0
+        var tasks: [UInt64: Task<Void, Never>] = [:]
+        var ofUser: [UserID: Int] = [:]
+    }
+
+    init(_ configuration: GatewayConfiguration, facts: AuditFacts) {
+        let pool = configuration.pool
+        servers = ToolServerService(store: ToolServerStore(pool: pool, keys: configuration.keys), facts: facts)
+        calls = ToolCallStore(pool: pool)
+        sessions = ToolSessions(pool: pool)
+        recorder = ToolRecorder(pool: pool, replica: configuration.replica)
+        transport = configuration.transport
+        replica = configuration.replica
+        logger = configuration.logger
+        meter = ToolMeter(configuration.metrics)
+    }
+
+    /// Who calls a tool, and where from.
+    struct Caller: Sendable {
+        var principal: Principal
+        var session: ToolSession
+        var requestID: String
+    }
+
+    // MARK: Tools
+
+    /// The tools that somebody may use, of all servers; and why those of some are missing, by server.
+    func tools(_ caller: Caller) async throws -> (tools: [(server: String, tool: MCPTool)], missing: [String: String]) {
+        let accesses = try await servers.store.all(caller.principal).filter(\.server.isEnabled)
+        return await withTaskGroup(of: (ToolServerStore.Access, Result<[MCPTool], any Error>).self) { group in
+            var missing: [String: String] = [:]
+            for access in accesses {
+                if access.needsLogin {
+                    missing[access.server.name] = Self.needsLogin(access.server.name).message
+                    continue
+                }
+                let upstream = caller.session.upstream(access, transport)
+                group.addTask {
+                    do { return (access, .success(try await upstream.tools())) } catch { return (access, .failure(error)) }
+                }
+            }
+            var tools: [(server: String, tool: MCPTool)] = []
+            for await (access, list) in group {
+                let server = access.server
+                switch list {
+                case .success(let list):
+                    tools += list.filter { server.rules.decide(server: server.name, tool: $0.name).isAllowed }
+                        .map { (server.name, $0) }
+                case .failure(let error):
+                    missing[server.name] = MCPError(anything: error).message
+                    logger.warning("The tools of an MCP server cannot be listed: \(error)", metadata: ["server": "\(server.name)"])
+                }
+            }
+            return (tools, missing)
+        }
+    }
+
+    /// Every tool of one server with what is decided about it.
+    package func tools(of name: String, _ principal: Principal) async throws -> [(tool: MCPTool, decision: ToolDecision)] {
+        let access = try await usable(principal, name)
+        let session = ToolSession(id: nil, user: principal.user, version: MCP.newestVersion, client: "slipway")
+        do {
+            let tools = try await session.upstream(access, transport).tools()
+            await session.close()
+            return tools.map { ($0, access.server.rules.decide(server: name, tool: $0.name)) }
+        } catch {
+            await session.close()
+            throw AppError(toolServer: error)
+        }
+    }
+
+    // MARK: Calls
+
+    /// The result of a tool, as JSON.
+    ///
+    /// - Throws: `MCPError`; `CancellationError` when the client withdrew the call, which is then on record as cancelled.
+    func call(
+        _ call: MCPToolCall, _ caller: Caller, progress: @escaping @Sendable (String) async -> Void
+    ) async throws -> String {
+        guard let separator = call.name.range(of: MCP.separator) else { throw Self.unknown(call.name) }
+        let (name, tool) = (String(call.name[..<separator.lowerBound]), String(call.name[separator.upperBound...]))
+        guard MCPTool.isUsable(tool) else { throw Self.unknown(call.name) }
+        let access: ToolServerStore.Access
+        do { access = try await usable(caller.principal, name) } catch let error as AppError {
+            throw error.code == .notFound ? Self.unknown(call.name) : MCPError(anything: error)
+        }
+        let decision = access.server.rules.decide(server: name, tool: tool)
+        let record = record(call, tool: tool, access.server, decision, caller)
+        guard decision.isAllowed else { throw await refuse(record, decision) }
+        do { try await recorder.record(.call(record)) } catch { throw MCPError(anything: error) }
+        return try await perform(call, record, caller.session.upstream(access, transport), progress)
+    }
+
+    private func perform(
+        _ call: MCPToolCall, _ record: ToolCallRecord, _ upstream: UpstreamSession,
+        _ progress: @escaping @Sendable (String) async -> Void
+    ) async throws -> String {
+        let began = ContinuousClock.now
+        let outcome: Result<String, any Error>
+        do {
+            outcome = .success(try await upstream.call(call, tool: record.tool, progress: progress).storable)
+        } catch {
+            outcome = .failure(error)
+        }
+        var ended = ToolResultRecord(
+            call: record.id, organization: record.organization, status: .ok, result: "", duration: began.duration(to: .now))
+        switch outcome {
+        case .success(let result):
+            ended.status = JSONFields(result)?["isError"] == "true" ? .toolError : .ok
+            ended.result = result
+        case .failure(let error):
+            let isTimeout = (error as? AppError)?.code == .timeout
+            ended.status = error is CancellationError ? .cancelled : isTimeout ? .timeout : .error
+            ended.error = error is CancellationError ? "cancelled" : MCPError(anything: error).message.storable(upTo: 2000)
+        }
+        meter.ended(ended.status)
+        do { try await recorder.record(.result(ended)) } catch { throw MCPError(anything: error) }
+        do { return try outcome.get() } catch let error as CancellationError { throw error } catch {
+            throw MCPError(anything: error)
+        }
+    }
+
+    private func refuse(_ record: ToolCallRecord, _ decision: ToolDecision) async -> MCPError {
+        let reason =
+            switch decision {
+            case .allow: ""
+            case .deny(_, let reason): reason
+            case .approval(_, let reason): "\(reason) Nobody can approve it here."
+            }
+        let result = ToolResultRecord(
+            call: record.id, organization: record.organization, status: .refused, result: "", error: reason.storable(upTo: 2000),
+            duration: .zero)
+        meter.ended(.refused)
+        do { try await recorder.record(.both(record, result)) } catch { return MCPError(anything: error) }
+        return MCPError(MCPError.denied, reason, data: "{\"code\":\"policy_denied\",\"rule\":\(JSONText.quoted(decision.rule))}")
+    }
+
+    private func record(
+        _ call: MCPToolCall, tool: String, _ server: ToolServer, _ decision: ToolDecision, _ caller: Caller
+    ) -> ToolCallRecord {
+        ToolCallRecord(
+            organization: caller.principal.organization, user: caller.principal.user, token: caller.principal.token,
+            task: caller.principal.task, session: caller.session.id, client: caller.session.client, serverID: server.id,
+            server: server.name, tool: tool, toolUseID: call.toolUseID?.storable, decision: decision.name,
+            rule: decision.rule.storable(upTo: 500), arguments: call.arguments.storable, requestID: caller.requestID,
+            replica: replica)
+    }
+
+    private func usable(_ principal: Principal, _ name: String) async throws -> ToolServerStore.Access {
+        let access = try await servers.access(principal, name)
+        guard access.server.isEnabled else {
+            throw AppError(.forbidden, "The MCP server '\(name)' is disabled; an admin can enable it.")
+        }
+        if access.needsLogin { throw Self.needsLogin(name) }
+        return access
+    }
+
+    private static func needsLogin(_ name: String) -> AppError {
+        AppError(.forbidden, "You are not signed in to the MCP server '\(name)': use 'slipway mcp login \(name)'.")
+    }
+
+    private static func unknown(_ name: String) -> MCPError {
+        MCPError(
+            MCPError.invalidParams, "There is no tool '\(name.prefix(200))'; tools/list names them, as <server>__<tool>.")
+    }
+
+    // MARK: Life
+
+    /// Runs `body` in a task that outlives its request: a client that leaves has not withdrawn its call.
+    ///
+    /// - Throws: `unavailable`, `rateLimited` beyond the bounds.
+    func run(_ user: UserID, _ body: @escaping @Sendable () async -> Void) throws -> Task<Void, Never> {
+        try open.withLockedValue { open in
+            if open.isClosed {
+                throw AppError(
+                    .unavailable, "The server is shutting down; try again, another one will answer.", retry: .after(.seconds(1)))
+            }
+            guard open.tasks.count < Self.mostCalls else {
+                throw AppError(
+                    .unavailable, "\(Self.mostCalls) calls of tools are under way, which is the limit.", retry: .after(.seconds(2)))
+            }
+            guard open.ofUser[user, default: 0] < Self.mostCallsOfUser else {
+                throw AppError(
+                    .rateLimited, "You have \(Self.mostCallsOfUser) calls of tools under way, which is the limit.",
+                    retry: .after(.seconds(2)))
+            }
+            open.last += 1
+            let number = open.last
+            open.ofUser[user, default: 0] += 1
+            // Awaited by `drain`.
+            let task = Task {
+                await body()
+                self.ended(number, user)
+            }
+            open.tasks[number] = task
+            return task
+        }
+    }
+
+    private func ended(_ number: UInt64, _ user: UserID) {
+        open.withLockedValue { open in
+            open.tasks[number] = nil
+            let left = open.ofUser[user, default: 1] - 1
+            open.ofUser[user] = left > 0 ? left : nil
+        }
+    }
+
+    /// Background work until it is cancelled.
+    func run() async {
+        var turns = 0
+        while !Task.isCancelled {
+            recorder.expire()
+            turns += 1
+            if turns % 60 == 0 { await sessions.sweep() }
+            try? await Task.sleep(for: .seconds(1))
+        }
+    }
+
+    /// Takes no new calls, lets those under way end within `grace`, then cancels them. Sessions go on at another replica.
+    func drain(grace: Duration) async {
+        let tasks = open.withLockedValue { open in
+            open.isClosed = true
+            return Array(open.tasks.values)
+        }
+        _ = await Deadline.within(grace) { for task in tasks { await task.value } }
+        for task in tasks { task.cancel() }
+        _ = await Deadline.within(.seconds(2)) { for task in tasks { await task.value } }
+        _ = await Deadline.within(.seconds(1)) { await self.sessions.closeAll() }
+        _ = await Deadline.within(.seconds(2)) { await self.recorder.idle() }
+    }
+}

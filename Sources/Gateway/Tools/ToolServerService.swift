@@ -1,0 +1,177 @@
+import Core
+import Foundation
+import Postgres
+
+/// Creates, changes and lists servers of tools, and signs users in to them. Headers go in and never come out.
+package struct ToolServerService: Sendable {
+    let store: ToolServerStore
+    let facts: AuditFacts
+
+    package struct Change: Sendable {
+        package var displayName: String?
+        package var url: String?
+        package var isEnabled: Bool?
+        package var allowsPrivateAddresses: Bool?
+        package var auth: ToolServer.Auth?
+        package var allow: [String]?
+        package var deny: [String]?
+        package var timeoutSeconds: Int?
+        /// All of them, at most 16; nil leaves them.
+        package var headers: [ToolServer.Header]?
+
+        package init() {}
+    }
+
+    /// A server as its list shows it to one user.
+    package struct Listed: Sendable {
+        package var server: ToolServer
+        /// Whether the user has signed in there.
+        package var isSignedIn: Bool
+    }
+
+    /// - Throws: `badRequest`, `conflict` when the name is taken.
+    package func create(_ principal: Principal, name: String, _ change: Change) async throws -> Listed {
+        try ProviderRules.check(name: name)
+        guard let url = change.url else { throw AppError(.badRequest, "url is missing.", field: "url") }
+        var fresh = ToolServer(
+            id: UUID(), organization: principal.organization, name: name, displayName: name, url: url, isEnabled: true,
+            allowsPrivateAddresses: false, auth: .none, rules: ToolRules(), timeout: .seconds(60), headers: [], updatedAt: Date())
+        try Self.apply(change, to: &fresh)
+        let (server, store) = (fresh, store)
+        do {
+            try await facts.record { connection in
+                try await store.insert(server, connection)
+                return ((), [try Self.fact(principal, "mcp_server.create", server)])
+            }
+        } catch let error as PostgresError where error.isUniqueViolation {
+            throw AppError(.conflict, "There is an MCP server named '\(name)' already.", field: "name")
+        }
+        return Listed(server: server, isSignedIn: false)
+    }
+
+    package func update(_ principal: Principal, name: String, _ change: Change) async throws -> Listed {
+        let access = try await access(principal, name)
+        var changed = access.server
+        try Self.apply(change, to: &changed)
+        let (server, store) = (changed, store)
+        // What was given to one host is not for another one.
+        let moves = ToolServerCheck.origin(of: server.url) != ToolServerCheck.origin(of: access.server.url)
+        if moves, !server.headers.isEmpty, change.headers == nil {
+            throw AppError(
+                .badRequest, "The URL is one of another host: give the headers for it anew, or none.", field: "headers")
+        }
+        try await facts.record { connection in
+            guard try await store.update(server, connection) else { throw Self.missing(name) }
+            if moves { try await store.signAllOut(server, connection) }
+            return ((), [try Self.fact(principal, "mcp_server.update", server)])
+        }
+        return Listed(server: server, isSignedIn: access.user != nil)
+    }
+
+    package func delete(_ principal: Principal, name: String) async throws {
+        let (server, store) = (try await access(principal, name).server, store)
+        try await facts.record { connection in
+            guard try await store.delete(server, connection) else { throw Self.missing(name) }
+            return ((), [try Self.fact(principal, "mcp_server.delete", server)])
+        }
+    }
+
+    package func list(_ principal: Principal) async throws -> [Listed] {
+        try await store.all(principal).map { Listed(server: $0.server, isSignedIn: $0.user != nil) }
+    }
+
+    package func get(_ principal: Principal, name: String) async throws -> Listed {
+        let access = try await access(principal, name)
+        return Listed(server: access.server, isSignedIn: access.user != nil)
+    }
+
+    // MARK: Users at servers
+
+    package func signIn(_ principal: Principal, name: String, _ headers: [ToolServer.Header]) async throws {
+        let (server, store) = (try await access(principal, name).server, store)
+        guard server.auth == .user else {
+            throw AppError(.conflict, "The MCP server '\(name)' needs no log-in: everybody uses it with the headers that it has.")
+        }
+        guard !headers.isEmpty else { throw AppError(.badRequest, "There is no header to sign in with.", field: "headers") }
+        try ToolServerCheck.check(headers: headers)
+        try await facts.record { connection in
+            try await store.signIn(principal, server, headers, connection)
+            let names = headers.map(\.name).joined(separator: " ")
+            return (
+                (),
+                [
+                    try AuditFacts.Fact(
+                        organization: principal.organization, actor: principal.user, kind: "mcp_server.sign_in",
+                        subject: server.name,
+                        ["headers": names])
+                ]
+            )
+        }
+    }
+
+    package func signOut(_ principal: Principal, name: String) async throws {
+        let (server, store) = (try await access(principal, name).server, store)
+        try await facts.record { connection in
+            guard try await store.signOut(principal, server, connection) else {
+                throw AppError(.notFound, "'\(principal.username)' is not signed in to the MCP server '\(name)'.")
+            }
+            return (
+                (),
+                [
+                    try AuditFacts.Fact(
+                        organization: principal.organization, actor: principal.user, kind: "mcp_server.sign_out",
+                        subject: server.name,
+                        [:])
+                ]
+            )
+        }
+    }
+
+    func access(_ principal: Principal, _ name: String) async throws -> ToolServerStore.Access {
+        guard let access = try await store.all(principal, name: name).first else { throw Self.missing(name) }
+        return access
+    }
+
+    // MARK: Rules
+
+    private static func apply(_ change: Change, to server: inout ToolServer) throws {
+        if let name = change.displayName {
+            guard name.utf8.count <= 128 else {
+                throw AppError(.badRequest, "display_name has \(name.utf8.count) bytes; at most 128.", field: "display_name")
+            }
+            server.displayName = name
+        }
+        if let url = change.url { server.url = url }
+        try ToolServerCheck.check(url: server.url)
+        if let isEnabled = change.isEnabled { server.isEnabled = isEnabled }
+        if let allows = change.allowsPrivateAddresses { server.allowsPrivateAddresses = allows }
+        if let auth = change.auth { server.auth = auth }
+        if let allow = change.allow { server.rules.allow = allow }
+        if let deny = change.deny { server.rules.deny = deny }
+        try ToolServerCheck.check(patterns: server.rules.allow, field: "allow_tools")
+        try ToolServerCheck.check(patterns: server.rules.deny, field: "deny_tools")
+        if let timeout = change.timeoutSeconds {
+            try ToolServerCheck.check(timeout: timeout)
+            server.timeout = .seconds(timeout)
+        }
+        if let headers = change.headers {
+            try ToolServerCheck.check(headers: headers)
+            server.headers = headers
+        }
+    }
+
+    private static func fact(_ principal: Principal, _ kind: String, _ server: ToolServer) throws -> AuditFacts.Fact {
+        try AuditFacts.Fact(
+            organization: principal.organization, actor: principal.user, kind: kind, subject: server.name,
+            [
+                "url": server.url, "enabled": "\(server.isEnabled)", "allow_private": "\(server.allowsPrivateAddresses)",
+                "auth": server.auth.rawValue, "allow_tools": server.rules.allow.joined(separator: " "),
+                "deny_tools": server.rules.deny.joined(separator: " "), "timeout_seconds": "\(server.timeoutSeconds)",
+                "headers": server.headers.map(\.name).joined(separator: " "),
+            ])
+    }
+
+    static func missing(_ name: String) -> AppError {
+        AppError(.notFound, "There is no MCP server named '\(name)'; 'slipway mcp list' shows them.", field: "server")
+    }
+}
