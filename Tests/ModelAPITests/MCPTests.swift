@@ -67,24 +67,24 @@ import Testing
         func tools(_ numbers: some Sequence<Int>) -> [(server: String, tool: MCPTool)] {
             numbers.compactMap { n in MCPTool(#"{"name":"t\#(1000 + n)","inputSchema":{}}"#).map { ("s", $0) } }
         }
-        let first = JSONFields(try MCPToolPages(tools(0..<250)).result(params: nil))
+        let first = JSONObjectText(try MCPToolPages(tools(0..<250)).result(params: nil))
         #expect(first?["tools"].flatMap(JSONText.elements)?.count == 100)
         let cursor = try #require(first?["nextCursor"])
         #expect(cursor == #""s__t1099""#)
         // The one that the cursor names is gone, and so are others before it.
-        let second = JSONFields(try MCPToolPages(tools(90..<99) + tools(100..<250)).result(params: #"{"cursor":\#(cursor)}"#))
-        let names = (second?["tools"].flatMap(JSONText.elements) ?? []).compactMap { JSONFields($0)?.string("name") }
+        let second = JSONObjectText(try MCPToolPages(tools(90..<99) + tools(100..<250)).result(params: #"{"cursor":\#(cursor)}"#))
+        let names = (second?["tools"].flatMap(JSONText.elements) ?? []).compactMap { JSONObjectText($0)?.string("name") }
         #expect(names.count == 100 && names.first == "s__t1100" && names.last == "s__t1199")
-        let third = JSONFields(try MCPToolPages(tools(0..<250)).result(params: #"{"cursor":"s__t1199"}"#))
+        let third = JSONObjectText(try MCPToolPages(tools(0..<250)).result(params: #"{"cursor":"s__t1199"}"#))
         #expect(third?["nextCursor"] == nil && third?["tools"].flatMap(JSONText.elements)?.count == 50)
         #expect(throws: MCPError.self) { try MCPToolPages([]).result(params: #"{"cursor":5}"#) }
     }
 
     @Test func `the fields of an object are changed without touching the others`() throws {
-        var fields = try #require(JSONFields(#" { "a" : [1, 2.50] , "b\n":null,"c":{"d":"\u0041"}} "#))
+        var fields = try #require(JSONObjectText(#" { "a" : [1, 2.50] , "b\n":null,"c":{"d":"\u0041"}} "#))
         fields["a2"] = "true"
         fields["c"] = nil
         #expect(fields.text == #"{"a":[1, 2.50],"b\n":null,"a2":true}"#)
-        for bad in ["", "[]", "{", #"{"a":1,"a":2}"#, #"{"a":1}x"#, #"{"a":01}"#] { #expect(JSONFields(bad) == nil, "\(bad)") }
+        for bad in ["", "[]", "{", #"{"a":1,"a":2}"#, #"{"a":1}x"#, #"{"a":01}"#] { #expect(JSONObjectText(bad) == nil, "\(bad)") }
     }
 }

@@ -73,7 +73,7 @@ package struct ToolEndpoint: Sendable {
                 if session.id == nil, case .message = answer { await session.close() }
                 return answer
             case .notification("notifications/cancelled", let params):
-                let id = params.flatMap { JSONFields($0)?["requestId"] }.flatMap { MCPID(json: $0) }
+                let id = params.flatMap { JSONObjectText($0)?["requestId"] }.flatMap { MCPID(json: $0) }
                 if let id { session.cancel(id) }
                 return .accepted
             case .notification, .result, .failure: return .accepted
@@ -93,7 +93,7 @@ package struct ToolEndpoint: Sendable {
     // MARK: Methods
 
     private func initialize(_ id: MCPID, _ params: String?, _ principal: Principal) async throws -> Answer {
-        let fields = params.flatMap { JSONFields($0) }
+        let fields = params.flatMap { JSONObjectText($0) }
         guard let wanted = fields?.string("protocolVersion") else {
             throw MCPError(MCPError.invalidParams, "initialize needs params with a protocolVersion.")
         }
@@ -134,9 +134,9 @@ package struct ToolEndpoint: Sendable {
         let result = try MCPToolPages(found).result(params: params)
         if missing.isEmpty { return result }
         // A tool that is not there should not be a riddle.
-        var fields = JSONFields(result) ?? JSONFields()
-        var meta = JSONFields()
-        var reasons = JSONFields()
+        var fields = JSONObjectText(result) ?? JSONObjectText()
+        var meta = JSONObjectText()
+        var reasons = JSONObjectText()
         for (server, reason) in missing.sorted(by: { $0.key < $1.key }) { reasons[server] = JSONText.quoted(reason) }
         meta["slipway/missing"] = reasons.text
         fields["_meta"] = meta.text
@@ -152,7 +152,7 @@ package struct ToolEndpoint: Sendable {
             try tools.run(caller.principal.user) {
                 do {
                     let result = try await tools.call(call, caller) { params in
-                        guard takesEvents, let token = call.progressToken, var fields = JSONFields(params) else { return }
+                        guard takesEvents, let token = call.progressToken, var fields = JSONObjectText(params) else { return }
                         fields["progressToken"] = token
                         message.yield(MCPMessage.notification(method: "notifications/progress", params: fields.text).text)
                     }

@@ -132,7 +132,7 @@ package final class ToolGateway: Sendable {
             call: record.id, organization: record.organization, status: .ok, result: "", duration: began.duration(to: .now))
         switch outcome {
         case .success(let result):
-            ended.status = JSONFields(result)?["isError"] == "true" ? .toolError : .ok
+            ended.status = JSONObjectText(result)?["isError"] == "true" ? .toolError : .ok
             ended.result = result
         case .failure(let error):
             let isTimeout = (error as? AppError)?.code == .timeout

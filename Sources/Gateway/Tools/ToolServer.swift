@@ -54,13 +54,13 @@ package struct ToolRules: Sendable, Equatable {
     }
 
     package func decide(server: String, tool: String) -> ToolDecision {
-        if let pattern = deny.first(where: { ModelPolicy.matches($0, tool) }) {
+        if let pattern = deny.first(where: { ToolPattern.matches($0, tool) }) {
             return .deny(
                 rule: "mcp:\(server):deny:\(pattern)",
                 reason: "The tool '\(tool)' of '\(server)' is denied to everybody (\(pattern)).")
         }
         if allow.isEmpty { return .allow(rule: "mcp:\(server):all") }
-        if let pattern = allow.first(where: { ModelPolicy.matches($0, tool) }) {
+        if let pattern = allow.first(where: { ToolPattern.matches($0, tool) }) {
             return .allow(rule: "mcp:\(server):allow:\(pattern)")
         }
         return .deny(

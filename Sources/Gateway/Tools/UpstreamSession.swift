@@ -42,11 +42,11 @@ final class UpstreamSession: Sendable {
         var bytes = 0
         var cursor: String?
         repeat {
-            var params = JSONFields()
+            var params = JSONObjectText()
             if let cursor { params["cursor"] = cursor }
             let result = try await request("tools/list", params.text, within: min(access.server.timeout, Self.patience))
             bytes += result.utf8.count
-            guard let fields = JSONFields(result), let list = fields["tools"].flatMap(JSONText.elements) else {
+            guard let fields = JSONObjectText(result), let list = fields["tools"].flatMap(JSONText.elements) else {
                 throw failure("sent a list of tools that is none")
             }
             for tool in list.lazy.compactMap({ MCPTool($0) }) where names.insert(tool.name).inserted { all.append(tool) }
@@ -134,7 +134,7 @@ final class UpstreamSession: Sendable {
             {"protocolVersion":"\(MCP.newestVersion)","capabilities":{},"clientInfo":{"name":"slipway","version":"0.1.0"}}
             """
         let result = try await exchange("initialize", params, within: limit)
-        guard let version = JSONFields(result)?.string("protocolVersion"), MCP.versions.contains(version) else {
+        guard let version = JSONObjectText(result)?.string("protocolVersion"), MCP.versions.contains(version) else {
             throw failure("speaks another version of the protocol than \(MCP.versions.joined(separator: " or "))")
         }
         state.withLockedValue { $0.version = version }

@@ -39,7 +39,7 @@ package struct MCPExchange: Sendable {
             // We announce no capability (sampling, elicitation, roots), so a server has no right to ask.
             return [.reply(.failure(id: id, MCPError(MCPError.methodNotFound, "The client does not offer \(method.prefix(80)).")))]
         case .notification("notifications/progress", let params):
-            guard let params, let token = progressToken, JSONFields(params)?["progressToken"] == token else { return [] }
+            guard let params, let token = progressToken, JSONObjectText(params)?["progressToken"] == token else { return [] }
             return [.progress(params)]
         case .notification("notifications/tools/list_changed", _):
             return [.toolsChanged]

@@ -49,7 +49,7 @@ package enum MCPMessage: Sendable, Equatable {
 
     /// - Throws: `parseError` for what is no JSON, `invalidRequest` for what is no single message.
     package static func parse(_ text: String) throws(MCPError) -> MCPMessage {
-        guard let fields = JSONFields(text) else {
+        guard let fields = JSONObjectText(text) else {
             if JSONText.elements(text) != nil {
                 throw MCPError(MCPError.invalidRequest, "Batches are not taken: send one message in each request.")
             }

@@ -12,11 +12,11 @@ package struct MCPTool: Sendable, Equatable {
     package var name: String
     package var description: String?
     /// The whole description, as JSON that was not touched.
-    package var fields: JSONFields
+    package var fields: JSONObjectText
 
     /// Nil for what has no usable name: 1 to 128 printable ASCII characters without spaces.
     package init?(_ json: String) {
-        guard let fields = JSONFields(json), let name = fields.string("name"), Self.isUsable(name) else { return nil }
+        guard let fields = JSONObjectText(json), let name = fields.string("name"), Self.isUsable(name) else { return nil }
         self.fields = fields
         self.name = name
         description = fields.string("description")
@@ -43,11 +43,11 @@ package struct MCPToolCall: Sendable, Equatable {
     package var progressToken: String?
     /// The model's own id of the call, where the client tells it.
     package var toolUseID: String?
-    private var meta: JSONFields
+    private var meta: JSONObjectText
 
     /// - Throws: `invalidParams` saying what is wrong.
     package init(params: String?) throws(MCPError) {
-        guard let params, let fields = JSONFields(params) else {
+        guard let params, let fields = JSONObjectText(params) else {
             throw MCPError(MCPError.invalidParams, "tools/call needs params with a name.")
         }
         guard let name = fields.string("name") else { throw MCPError(MCPError.invalidParams, "params.name must be a string.") }
@@ -60,7 +60,7 @@ package struct MCPToolCall: Sendable, Equatable {
         }
         self.name = name
         self.arguments = arguments == "null" ? "{}" : arguments
-        meta = fields.object("_meta") ?? JSONFields()
+        meta = fields.object("_meta") ?? JSONObjectText()
         progressToken = meta["progressToken"]
         toolUseID = meta.string("claudecode/toolUseId").map { String($0.prefix(200)) }
         meta["progressToken"] = nil
@@ -70,7 +70,7 @@ package struct MCPToolCall: Sendable, Equatable {
     package func params(tool: String, progressToken: String?) -> String {
         var meta = meta
         if let progressToken { meta["progressToken"] = progressToken }
-        var fields = JSONFields()
+        var fields = JSONObjectText()
         fields["name"] = JSONText.quoted(tool)
         fields["arguments"] = arguments
         if !meta.isEmpty { fields["_meta"] = meta.text }
@@ -90,7 +90,7 @@ package struct MCPToolPages: Sendable {
 
     /// The result of `tools/list`. The cursor is the last name of the page before: it is good also when tools come and go.
     package func result(params: String?) throws(MCPError) -> String {
-        let fields = params.flatMap { JSONFields($0) }
+        let fields = params.flatMap { JSONObjectText($0) }
         var rest = tools[...]
         if let cursor = fields?["cursor"], cursor != "null" {
             guard let last = JSONText.string(cursor) else {
@@ -99,7 +99,7 @@ package struct MCPToolPages: Sendable {
             rest = rest.drop { $0.name <= last }
         }
         let page = rest.prefix(Self.pageSize)
-        var result = JSONFields()
+        var result = JSONObjectText()
         result["tools"] = "[" + page.map(\.json).joined(separator: ",") + "]"
         if page.count < rest.count, let last = page.last { result["nextCursor"] = JSONText.quoted(last.name) }
         return result.text

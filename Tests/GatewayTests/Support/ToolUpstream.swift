@@ -48,7 +48,7 @@ final class ToolUpstream: Sendable {
         { connection in
             while let request = try await connection.request() {
                 let body = String(buffer: request.body)
-                let fields = JSONFields(body)
+                let fields = JSONObjectText(body)
                 let method = request.head.hasPrefix("DELETE") ? "DELETE" : fields?.string("method") ?? "answer"
                 self.requests.withLockedValue { $0.append(Seen(head: request.head, method: method, body: body)) }
                 let id = fields?["id"] ?? "null"

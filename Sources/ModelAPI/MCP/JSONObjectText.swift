@@ -1,7 +1,7 @@
 /// The fields of one JSON object, each value as the text that it came as: what nobody changes goes on byte for byte.
 ///
 /// Strict: an object that names a field twice is refused, since another reader could see another value than this one.
-package struct JSONFields: Sendable, Equatable {
+package struct JSONObjectText: Sendable, Equatable {
     private struct Field: Sendable, Equatable {
         var name: String
         var value: String
@@ -35,7 +35,7 @@ package struct JSONFields: Sendable, Equatable {
     package func string(_ name: String) -> String? { self[name].flatMap(JSONText.string) }
 
     /// The value of a field that is an object.
-    package func object(_ name: String) -> JSONFields? { self[name].flatMap { JSONFields($0) } }
+    package func object(_ name: String) -> JSONObjectText? { self[name].flatMap { JSONObjectText($0) } }
 
     package var isEmpty: Bool { fields.isEmpty }
 
