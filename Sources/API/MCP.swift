@@ -10,7 +10,8 @@ public struct MCPServer: Codable, Sendable, Equatable {
     public var enabled: Bool
     /// Loopback and private addresses are refused without it.
     public var allowPrivate: Bool
-    /// `none`: the server's headers are all it needs; `user`: each user signs in with headers of their own.
+    /// `none`: the server's headers are all it needs; `user`: each user signs in with headers of their own; `oauth`: each user
+    /// authorizes Slipway.
     public var auth: String
     /// Patterns with `*`; empty: all tools.
     public var allowTools: [String]
@@ -67,17 +68,30 @@ public struct MCPServerRequest: Codable, Sendable, Equatable {
     public var denyTools: [String]?
     /// 1…600; default: 60.
     public var timeoutSeconds: Int?
+    /// As which client Slipway is known at the authorization server; without it Slipway registers itself.
+    public var oauthClientID: String?
     /// All of them, at most 16.
     public var headers: [MCPHeader]?
 
     public init() {}
 }
 
-/// `PUT /api/v2/ai/mcp/servers/{server}/login`.
+/// `PUT /api/v2/ai/mcp/servers/{server}/login`: headers, or the code that the page shows which the browser came back to.
 public struct MCPLoginRequest: Codable, Sendable, Equatable {
-    public var headers: [MCPHeader]
+    public var headers: [MCPHeader]?
+    public var code: String?
 
-    public init(headers: [MCPHeader]) { self.headers = headers }
+    public init(headers: [MCPHeader]? = nil, code: String? = nil) {
+        self.headers = headers
+        self.code = code
+    }
+}
+
+/// `POST /api/v2/ai/mcp/servers/{server}/login`: where the browser has to go.
+public struct MCPAuthorization: Codable, Sendable, Equatable {
+    public var authorizeURL: String
+
+    public init(authorizeURL: String) { self.authorizeURL = authorizeURL }
 }
 
 /// A tool as its server offers it, and whether it may be called.

@@ -19,6 +19,8 @@ public enum APIPaths {
     /// The endpoint of the Model Context Protocol.
     public static let mcp = base + "/mcp"
     public static let mcpServers = base + "/ai/mcp/servers"
+    /// Where a browser comes back to from an authorization server.
+    public static let mcpCallback = base + "/ai/mcp/callback"
     public static let mcpCalls = base + "/ai/mcp/calls"
     public static let interceptions = base + "/ai-gateway/interceptions"
     public static let sessions = base + "/ai-gateway/sessions"

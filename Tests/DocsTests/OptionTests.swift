@@ -67,7 +67,7 @@ import Testing
         let inSources = Set(
             try Repository.sources("Sources").filter { !$0.path.hasPrefix("Sources/DemoModel") }.flatMap { _, text in
                 text.matches(
-                    of: /"(?:# TYPE )?(slipway_(?:http|gateway|loop|task|workspace|agent|sandbox)[a-z_]*)[ "]/
+                    of: /"(?:# TYPE )?(slipway_(?:http|gateway|mcp|loop|task|workspace|agent|sandbox)[a-z_]*)[ "]/
                 )
                 .map { String($0.1) }
             })

@@ -16,6 +16,8 @@ import Testing
         .readModels: "OAUm", .changeModelPolicies: "OA--",
         .readBudgets: "OAUm", .changeBudgets: "OA--",
         .readInterceptions: "OAUm", .callModels: "oa-m",
+        .useTools: "oa-m", .readToolServers: "OAUm", .changeToolServers: "OA--", .signInToTools: "oa-m", .readToolCalls: "OAUm",
+        .showToolCode: "oaum",
         .readAudit: "OAU-", .verifyAudit: "OAU-",
         .readTasks: "OAUm", .createTask: "oa-m", .steerTask: "Oa-m",
         .uploadFile: "oa-m", .readFile: "oaum",
@@ -37,10 +39,10 @@ import Testing
     }
 
     @Test(arguments: Action.allCases)
-    func `a token for reading changes nothing and a token for models calls models alone`(action: Action) {
+    func `a token for reading changes nothing and a token for models calls models and tools alone`(action: Action) {
         guard case .roles(_, let needed, _) = action.rule else { return }
         let owner: Set<Role> = [.owner]
-        #expect((action.reach(roles: owner, scope: .gateway) > .none) == (action == .callModels))
+        #expect((action.reach(roles: owner, scope: .gateway) > .none) == (action == .callModels || action == .useTools))
         #expect((action.reach(roles: owner, scope: .read) > .none) == (needed == .read))
         let changes = ["create", "change", "revoke", "steer", "upload", "enter", "call", "rotate"]
         if changes.contains(where: action.rawValue.hasPrefix) { #expect(needed != .read) }

@@ -74,6 +74,9 @@ tool_server plain --json --token "$secret"
 "$bin/slipway" mcp login plain --stdin <<<"$secret" >/dev/null || fail "nobody could sign in to plain"
 "$venv/bin/python" Tests/clients/mcp_check.py --url "$url/api/v2/mcp" --token "$token" --other-token "$poor_token"
 [ "$("$bin/slipway" mcp call plain__add --arguments '{"a": 20, "b": 22}')" = 42 ] || fail "slipway mcp call did not add"
+"$bin/slipway" mcp add self "$url/api/v2/mcp" --allow-private --header Authorization --stdin <<<"Bearer $token" >/dev/null
+if "$bin/slipway" mcp tools self >"$work/self" 2>&1; then fail "the gateway calls itself"; fi
+grep -q "status 409" "$work/self" || fail "the gateway does not say that it was called by itself: $(cat "$work/self")"
 "$bin/slipway" mcp logout plain >/dev/null
 ! "$bin/slipway" mcp call plain__add --arguments '{"a": 20, "b": 22}' 2>/dev/null || fail "a call without log-in passed"
 "$bin/slipway" audit verify

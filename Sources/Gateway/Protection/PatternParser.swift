@@ -76,10 +76,20 @@ struct PatternParser {
         case UInt8(ascii: "^"), UInt8(ascii: "$"): throw failure("there are no anchors: a pattern is found wherever it stands")
         case UInt8(ascii: "?"), UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: "{"): throw failure("there is nothing to repeat")
         default:
-            var set = ByteSet()
-            set.insert(byte)
-            return .set(set)
+            // A character of several bytes is one thing to repeat.
+            var character = [Self.single(byte)]
+            while byte >= 0xC0, let next = peek, next & 0xC0 == 0x80 {
+                character.append(Self.single(next))
+                at += 1
+            }
+            return character.count == 1 ? character[0] : .sequence(character)
         }
+    }
+
+    private static func single(_ byte: UInt8) -> PatternProgram.Node {
+        var set = ByteSet()
+        set.insert(byte)
+        return .set(set)
     }
 
     private mutating func set() throws -> ByteSet {

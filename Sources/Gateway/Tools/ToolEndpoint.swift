@@ -7,6 +7,8 @@ import NIOCore
 package struct ToolEndpoint: Sendable {
     /// The most bytes of a message.
     package static let largestMessage = 4 << 20
+    /// A header of requests that come from a gateway.
+    package static let via = UpstreamSession.via
 
     package struct Request: Sendable {
         package var principal: Principal

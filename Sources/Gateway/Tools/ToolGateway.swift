@@ -13,6 +13,7 @@ package final class ToolGateway: Sendable {
     static let mostCallsOfUser = 64
 
     package let servers: ToolServerService
+    package let logins: ToolLogins
     package let calls: ToolCallStore
     let sessions: ToolSessions
     private let recorder: ToolRecorder
@@ -32,6 +33,7 @@ package final class ToolGateway: Sendable {
     init(_ configuration: GatewayConfiguration, facts: AuditFacts) {
         let pool = configuration.pool
         servers = ToolServerService(store: ToolServerStore(pool: pool, keys: configuration.keys), facts: facts)
+        logins = ToolLogins(servers: servers, transport: configuration.transport)
         calls = ToolCallStore(pool: pool)
         sessions = ToolSessions(pool: pool)
         recorder = ToolRecorder(pool: pool, replica: configuration.replica)
@@ -60,9 +62,11 @@ package final class ToolGateway: Sendable {
                     missing[access.server.name] = Self.needsLogin(access.server.name).message
                     continue
                 }
-                let upstream = caller.session.upstream(access, transport)
-                group.addTask {
-                    do { return (access, .success(try await upstream.tools())) } catch { return (access, .failure(error)) }
+                group.addTask { [self] in
+                    do {
+                        let fresh = try await logins.fresh(access, caller.principal)
+                        return (access, .success(try await caller.session.upstream(fresh, transport).tools()))
+                    } catch { return (access, .failure(error)) }
                 }
             }
             var tools: [(server: String, tool: MCPTool)] = []
@@ -178,7 +182,7 @@ package final class ToolGateway: Sendable {
             throw AppError(.forbidden, "The MCP server '\(name)' is disabled; an admin can enable it.")
         }
         if access.needsLogin { throw Self.needsLogin(name) }
-        return access
+        return try await logins.fresh(access, principal)
     }
 
     private static func needsLogin(_ name: String) -> AppError {

@@ -13,6 +13,8 @@ package struct ToolServer: Sendable, Equatable {
     package var auth: Auth
     package var rules: ToolRules
     package var timeout: Duration
+    /// As which client Slipway is known at the authorization server; nil: it registers itself.
+    package var oauthClientID: String?
     /// Sent with every request; never shown.
     package var headers: [Header]
     package var updatedAt: Date
@@ -22,6 +24,8 @@ package struct ToolServer: Sendable, Equatable {
         case none
         /// Each user signs in with headers of their own.
         case user
+        /// Each user authorizes Slipway.
+        case oauth
     }
 
     package struct Header: Sendable, Equatable, Codable {

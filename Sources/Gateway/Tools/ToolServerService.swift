@@ -16,6 +16,8 @@ package struct ToolServerService: Sendable {
         package var allow: [String]?
         package var deny: [String]?
         package var timeoutSeconds: Int?
+        /// Empty: none, so that Slipway registers itself.
+        package var oauthClientID: String?
         /// All of them, at most 16; nil leaves them.
         package var headers: [ToolServer.Header]?
 
@@ -65,7 +67,7 @@ package struct ToolServerService: Sendable {
             if moves { try await store.signAllOut(server, connection) }
             return ((), [try Self.fact(principal, "mcp_server.update", server)])
         }
-        return Listed(server: server, isSignedIn: access.user != nil)
+        return Listed(server: server, isSignedIn: access.isSignedIn && !moves)
     }
 
     package func delete(_ principal: Principal, name: String) async throws {
@@ -77,12 +79,12 @@ package struct ToolServerService: Sendable {
     }
 
     package func list(_ principal: Principal) async throws -> [Listed] {
-        try await store.all(principal).map { Listed(server: $0.server, isSignedIn: $0.user != nil) }
+        try await store.all(principal).map { Listed(server: $0.server, isSignedIn: $0.isSignedIn) }
     }
 
     package func get(_ principal: Principal, name: String) async throws -> Listed {
         let access = try await access(principal, name)
-        return Listed(server: access.server, isSignedIn: access.user != nil)
+        return Listed(server: access.server, isSignedIn: access.isSignedIn)
     }
 
     // MARK: Users at servers
@@ -90,7 +92,11 @@ package struct ToolServerService: Sendable {
     package func signIn(_ principal: Principal, name: String, _ headers: [ToolServer.Header]) async throws {
         let (server, store) = (try await access(principal, name).server, store)
         guard server.auth == .user else {
-            throw AppError(.conflict, "The MCP server '\(name)' needs no log-in: everybody uses it with the headers that it has.")
+            throw AppError(
+                .conflict,
+                server.auth == .oauth
+                    ? "The MCP server '\(name)' takes no headers of users: they authorize Slipway with 'slipway mcp login \(name)'."
+                    : "The MCP server '\(name)' needs no log-in: everybody uses it with the headers that it has.")
         }
         guard !headers.isEmpty else { throw AppError(.badRequest, "There is no header to sign in with.", field: "headers") }
         try ToolServerCheck.check(headers: headers)
@@ -104,6 +110,22 @@ package struct ToolServerService: Sendable {
                         organization: principal.organization, actor: principal.user, kind: "mcp_server.sign_in",
                         subject: server.name,
                         ["headers": names])
+                ]
+            )
+        }
+    }
+
+    func signIn(_ principal: Principal, _ server: ToolServer, _ tokens: OAuthTokens) async throws {
+        let store = store
+        try await facts.record { connection in
+            try await store.signIn(principal, server, tokens, connection)
+            return (
+                (),
+                [
+                    try AuditFacts.Fact(
+                        organization: principal.organization, actor: principal.user, kind: "mcp_server.sign_in",
+                        subject: server.name,
+                        ["client_id": tokens.clientID, "token_endpoint": tokens.tokenEndpoint])
                 ]
             )
         }
@@ -154,6 +176,13 @@ package struct ToolServerService: Sendable {
             try ToolServerCheck.check(timeout: timeout)
             server.timeout = .seconds(timeout)
         }
+        if let client = change.oauthClientID {
+            guard client.utf8.count <= 512, client.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+                throw AppError(
+                    .badRequest, "oauth_client_id must be at most 512 printable ASCII characters.", field: "oauth_client_id")
+            }
+            server.oauthClientID = client.isEmpty ? nil : client
+        }
         if let headers = change.headers {
             try ToolServerCheck.check(headers: headers)
             server.headers = headers
@@ -167,7 +196,7 @@ package struct ToolServerService: Sendable {
                 "url": server.url, "enabled": "\(server.isEnabled)", "allow_private": "\(server.allowsPrivateAddresses)",
                 "auth": server.auth.rawValue, "allow_tools": server.rules.allow.joined(separator: " "),
                 "deny_tools": server.rules.deny.joined(separator: " "), "timeout_seconds": "\(server.timeoutSeconds)",
-                "headers": server.headers.map(\.name).joined(separator: " "),
+                "headers": server.headers.map(\.name).joined(separator: " "), "oauth_client_id": server.oauthClientID ?? "",
             ])
     }
 

@@ -9,26 +9,29 @@ struct ToolServerStore: Sendable {
 
     private static let columns = """
         s.id, s.organization_id, s.name, s.display_name, s.url, s.enabled, s.allow_private, s.auth, s.allow_tools, s.deny_tools,
-        s.timeout_seconds, s.sealed, s.updated_at
+        s.timeout_seconds, s.sealed, s.oauth_client_id, s.updated_at
         """
 
     /// A server as one user reaches it.
     struct Access: Sendable {
         var server: ToolServer
-        /// Nil when the user has not signed in there.
+        /// Nil when the user has not signed in there, in the way that the server wants now.
         var user: [ToolServer.Header]?
+        /// The same where users authorize Slipway.
+        var tokens: OAuthTokens?
         /// Changes when either does: a session that was opened by another one is of no use any more.
         var version: String
 
-        var headers: [ToolServer.Header] { server.headers(with: user ?? []) }
-        var needsLogin: Bool { server.auth == .user && user == nil }
+        var headers: [ToolServer.Header] { server.headers(with: tokens?.headers ?? user ?? []) }
+        var isSignedIn: Bool { user != nil || tokens != nil }
+        var needsLogin: Bool { server.auth != .none && !isSignedIn }
     }
 
     /// By name, with what the principal is known by at each.
     func all(_ principal: Principal, name: String? = nil) async throws -> [Access] {
         try await pool.query(
             """
-            SELECT \(unsafeSQL: Self.columns), c.id AS credential, c.sealed AS user_sealed
+            SELECT \(unsafeSQL: Self.columns), c.id AS credential, c.kind, c.sealed AS user_sealed
             FROM ai_mcp_servers s LEFT JOIN ai_mcp_credentials c ON c.server_id = s.id AND c.user_id = \(principal.user)
             WHERE s.organization_id = \(principal.organization) AND (\(name)::text IS NULL OR s.name = \(name))
             ORDER BY s.name LIMIT 1000
@@ -36,12 +39,18 @@ struct ToolServerStore: Sendable {
         ).map { row in
             let server = try server(row)
             var user: [ToolServer.Header]?
+            var tokens: OAuthTokens?
             let credential = try row["credential", as: UUID?.self]
             if let credential {
-                user = try open(row["user_sealed"], Self.place("ai_mcp_credentials", credential))
+                let place = Self.place("ai_mcp_credentials", credential)
+                let isOAuth = try row["kind", as: String.self] == "oauth"
+                if server.auth == .user, !isOAuth { user = try open(row["user_sealed"], place) }
+                if server.auth == .oauth, isOAuth {
+                    tokens = try JSONDecoder().decode(OAuthTokens.self, from: try keys.open(row["user_sealed"], at: place))
+                }
             }
             let version = "\(server.updatedAt.timeIntervalSince1970) \(credential?.uuidString ?? "")"
-            return Access(server: server, user: user, version: version)
+            return Access(server: server, user: user, tokens: tokens, version: version)
         }
     }
 
@@ -49,10 +58,10 @@ struct ToolServerStore: Sendable {
         try await connection.execute(
             """
             INSERT INTO ai_mcp_servers (id, organization_id, name, display_name, url, enabled, allow_private, auth, allow_tools,
-                                        deny_tools, timeout_seconds, sealed, header_names)
+                                        deny_tools, timeout_seconds, sealed, oauth_client_id, header_names)
             VALUES (\(server.id), \(server.organization), \(server.name), \(server.displayName), \(server.url), \(server.isEnabled),
                     \(server.allowsPrivateAddresses), \(server.auth.rawValue), \(server.rules.allow), \(server.rules.deny),
-                    \(server.timeoutSeconds), \(try sealed(server)), \(server.headers.map(\.name)))
+                    \(server.timeoutSeconds), \(try sealed(server)), \(server.oauthClientID), \(server.headers.map(\.name)))
             """)
     }
 
@@ -63,7 +72,7 @@ struct ToolServerStore: Sendable {
             UPDATE ai_mcp_servers SET display_name = \(server.displayName), url = \(server.url), enabled = \(server.isEnabled),
                    allow_private = \(server.allowsPrivateAddresses), auth = \(server.auth.rawValue),
                    allow_tools = \(server.rules.allow), deny_tools = \(server.rules.deny),
-                   timeout_seconds = \(server.timeoutSeconds), sealed = \(try sealed(server)),
+                   timeout_seconds = \(server.timeoutSeconds), sealed = \(try sealed(server)), oauth_client_id = \(server.oauthClientID),
                    header_names = \(server.headers.map(\.name)), updated_at = clock_timestamp()
             WHERE organization_id = \(server.organization) AND id = \(server.id)
             """) == 1
@@ -112,7 +121,8 @@ struct ToolServerStore: Sendable {
             id: id, organization: try row["organization_id"], name: try row["name"], displayName: try row["display_name"],
             url: try row["url"], isEnabled: try row["enabled"], allowsPrivateAddresses: try row["allow_private"], auth: auth,
             rules: ToolRules(allow: try row["allow_tools"], deny: try row["deny_tools"]),
-            timeout: .seconds(try row["timeout_seconds", as: Int.self]), headers: headers ?? [], updatedAt: try row["updated_at"])
+            timeout: .seconds(try row["timeout_seconds", as: Int.self]), oauthClientID: try row["oauth_client_id"],
+            headers: headers ?? [], updatedAt: try row["updated_at"])
     }
 
     private func sealed(_ server: ToolServer) throws -> Data? {
@@ -124,7 +134,7 @@ struct ToolServerStore: Sendable {
         try JSONDecoder().decode([ToolServer.Header].self, from: try keys.open(sealed, at: place))
     }
 
-    private static func place(_ table: String, _ id: UUID) -> KeyRing.Place {
+    static func place(_ table: String, _ id: UUID) -> KeyRing.Place {
         KeyRing.Place(table: table, column: "sealed", row: id.uuidString.lowercased())
     }
 }

@@ -32,7 +32,10 @@ package final class ToolSession: Sendable {
     func upstream(_ access: ToolServerStore.Access, _ transport: HTTPTransport) -> UpstreamSession {
         let (session, stale) = state.withLockedValue { state -> (UpstreamSession, UpstreamSession?) in
             let known = state.upstreams[access.server.id]
-            if let known, known.access.version == access.version { return (known, nil) }
+            if let known, known.access.version == access.version {
+                known.renew(access)
+                return (known, nil)
+            }
             let fresh = UpstreamSession(access, transport: transport)
             state.upstreams[access.server.id] = fresh
             return (fresh, known)

@@ -15,7 +15,11 @@ final class UpstreamSession: Sendable {
     private static let mostTools = 2000
     private static let listAge = Duration.seconds(60)
 
+    /// By which our own endpoint sees that it would be called by itself.
+    static let via = "x-slipway-via"
+
     private struct State {
+        var access: ToolServerStore.Access
         var sessionID: String?
         var version = MCP.newestVersion
         var opening: Task<Void, any Error>?
@@ -23,14 +27,17 @@ final class UpstreamSession: Sendable {
         var tools: (list: [MCPTool], at: ContinuousClock.Instant)?
     }
 
-    let access: ToolServerStore.Access
     private let transport: HTTPTransport
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
+    var access: ToolServerStore.Access { state.withLockedValue { $0.access } }
 
     init(_ access: ToolServerStore.Access, transport: HTTPTransport) {
-        self.access = access
+        state = NIOLockedValueBox(State(access: access))
         self.transport = transport
     }
+
+    /// The same server and user, with a newer token perhaps.
+    func renew(_ access: ToolServerStore.Access) { state.withLockedValue { $0.access = access } }
 
     // MARK: What it is used for
 
@@ -173,7 +180,7 @@ final class UpstreamSession: Sendable {
         case 401, 403:
             throw AppError(
                 .upstream,
-                access.server.auth == .user
+                access.server.auth != .none
                     ? "The MCP server '\(access.server.name)' does not accept your log-in (status \(response.status)): sign in again with 'slipway mcp login \(access.server.name)'."
                     : "The MCP server '\(access.server.name)' refuses Slipway's headers (status \(response.status)): an admin has to set others.",
                 source: .upstream)
@@ -257,6 +264,7 @@ final class UpstreamSession: Sendable {
         let (id, version) = state.withLockedValue { ($0.sessionID, $0.version) }
         var headers: [(name: String, value: String)] = [
             ("accept", "application/json, text/event-stream"), ("user-agent", "slipway/0.1.0"), ("mcp-protocol-version", version),
+            (Self.via, "mcp"),
         ]
         if message != nil { headers.append(("content-type", "application/json")) }
         if message != nil, let id { headers.append(("mcp-session-id", id)) }

@@ -56,7 +56,7 @@ package struct Services: Sendable {
         AuditRoutes(desk: audit).register(on: table)
         KeyRoutes(desk: keys).register(on: table)
         GatewayDoor(gateway: gateway).register(on: table)
-        ToolServerRoutes(tools: gateway.tools, users: users).register(on: table)
+        ToolServerRoutes(tools: gateway.tools, users: users, accessURL: configuration.effectiveAccessURL).register(on: table)
         ToolDoor(endpoint: ToolEndpoint(gateway)).register(on: table)
         try registerPages(on: table, taskRoutes)
     }

@@ -13,6 +13,7 @@ package enum Action: String, Sendable, CaseIterable {
     case readBudgets, changeBudgets
     case readInterceptions
     case callModels
+    case showToolCode
     case useTools, readToolServers, changeToolServers, signInToTools, readToolCalls
     case readAudit, verifyAudit
     case readTasks, createTask, steerTask
@@ -47,6 +48,7 @@ extension Action {
         return switch self {
         case .readHealth, .createFirstUser, .logIn: .anyone
         case .readMetrics: .anyone
+        case .showToolCode: .anyone
         case .logOut: .roles(all, scope: .read)
         case .readSelf: .roles(all, scope: .read)
         case .changeOwnPassword: .roles(all, scope: .all)

@@ -13,6 +13,7 @@ struct ToolDoor: Sendable {
     let endpoint: ToolEndpoint
 
     private static let sessionID = HTTPField.Name("Mcp-Session-Id")!
+    private static let via = HTTPField.Name(ToolEndpoint.via)!
     private static let protocolVersion = HTTPField.Name("MCP-Protocol-Version")!
 
     func register(on table: RouteTable) {
@@ -23,6 +24,11 @@ struct ToolDoor: Sendable {
 
     @Sendable func message(_ call: Call) async throws -> Response {
         let incoming = call.incoming
+        if incoming.header(Self.via) != nil {
+            throw AppError(
+                .conflict,
+                "A Slipway server is registered here as a server of tools, which may lead back to it: register what is behind it.")
+        }
         let accept = incoming.header(.accept)?.lowercased() ?? "*/*"
         let takesAll = accept.contains("*/*")
         let takesEvents = accept.contains("text/event-stream")

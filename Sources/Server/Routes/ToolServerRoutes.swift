@@ -8,6 +8,7 @@ import Hummingbird
 struct ToolServerRoutes: Sendable {
     let tools: ToolGateway
     let users: UserService
+    let accessURL: String
 
     func register(on table: RouteTable) {
         table.on(.get, APIPaths.mcpServers, .readToolServers, list)
@@ -16,8 +17,10 @@ struct ToolServerRoutes: Sendable {
         table.on(.patch, APIPaths.mcpServers + "/{server}", .changeToolServers, update)
         table.on(.delete, APIPaths.mcpServers + "/{server}", .changeToolServers, delete)
         table.on(.get, APIPaths.mcpServers + "/{server}/tools", .signInToTools, serverTools)
+        table.on(.post, APIPaths.mcpServers + "/{server}/login", .signInToTools, authorize)
         table.on(.put, APIPaths.mcpServers + "/{server}/login", .signInToTools, signIn)
         table.on(.delete, APIPaths.mcpServers + "/{server}/login", .signInToTools, signOut)
+        table.open(.get, APIPaths.mcpCallback, .showToolCode) { ToolCodePage.response($0) }
         table.on(.get, APIPaths.mcpCalls, .readToolCalls, calls)
         table.on(.get, APIPaths.mcpCalls + "/{call}", .readToolCalls, oneCall)
     }
@@ -67,10 +70,21 @@ struct ToolServerRoutes: Sendable {
 
     // MARK: Users at servers
 
+    @Sendable func authorize(_ call: Call) async throws -> Response {
+        let url = try await tools.logins.begin(
+            call.principal, name: try call.incoming.path("server"), redirect: accessURL + APIPaths.mcpCallback)
+        return try .json(MCPAuthorization(authorizeURL: url))
+    }
+
     @Sendable func signIn(_ call: Call) async throws -> Response {
         let wanted = try await call.incoming.json(MCPLoginRequest.self)
-        try await tools.servers.signIn(
-            call.principal, name: try call.incoming.path("server"), wanted.headers.map { .init(name: $0.name, value: $0.value) })
+        let name = try call.incoming.path("server")
+        if let code = wanted.code {
+            try await tools.logins.finish(call.principal, name: name, code: code)
+        } else {
+            try await tools.servers.signIn(
+                call.principal, name: name, (wanted.headers ?? []).map { .init(name: $0.name, value: $0.value) })
+        }
         return .noContent
     }
 
@@ -122,13 +136,14 @@ extension MCPServerRequest {
             change.auth = try auth.map { text in
                 guard let auth = ToolServer.Auth(rawValue: text) else {
                     throw AppError(
-                        .badRequest, "'\(text.prefix(40))' is no kind of log-in; there are none and user.", field: "auth")
+                        .badRequest, "'\(text.prefix(40))' is no kind of log-in; there are none, user and oauth.", field: "auth")
                 }
                 return auth
             }
             change.allow = allowTools
             change.deny = denyTools
             change.timeoutSeconds = timeoutSeconds
+            change.oauthClientID = oauthClientID
             change.headers = headers?.map { .init(name: $0.name, value: $0.value) }
             return change
         }

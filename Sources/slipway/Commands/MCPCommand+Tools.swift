@@ -17,7 +17,7 @@ extension MCPCommand {
                     names = [name]
                 } else {
                     let list: MCPServerList = try await client.get(APIPaths.mcpServers)
-                    names = list.servers.filter { $0.enabled && ($0.auth != "user" || $0.signedIn) }.map(\.name)
+                    names = list.servers.filter { $0.enabled && ($0.auth == "none" || $0.signedIn) }.map(\.name)
                 }
                 var tools: [MCPServerTool] = []
                 for server in names {
@@ -28,7 +28,7 @@ extension MCPCommand {
                     var table = Table("tool", "", "what it does")
                     for tool in list.tools {
                         let text = (tool.description ?? "").split(whereSeparator: \.isNewline).first.map(String.init) ?? ""
-                        table.add(tool.offeredAs, tool.allowed ? "" : "denied", String(text.prefix(70)))
+                        table.add(tool.offeredAs, tool.allowed ? "" : "denied", Terminal.plain(String(text.prefix(70))))
                     }
                     table.show(ifEmpty: "No tools.")
                 }
@@ -72,7 +72,7 @@ extension MCPCommand {
             }
             for part in result["content"] as? [[String: Any]] ?? [] {
                 if let text = part["text"] as? String {
-                    print(text)
+                    print(Terminal.plain(text))
                 } else {
                     print("(\(part["type"] as? String ?? "something") that is no text; --output json shows it)")
                 }
@@ -113,8 +113,8 @@ extension MCPCommand {
             try connection.show(call) { call in
                 print("\(call.server)__\(call.tool) by \(call.initiator ?? call.initiatorID): \(call.status) (\(call.rule))")
                 if let error = call.error { print("error: \(error)") }
-                print("arguments: \(call.arguments ?? "(removed)")")
-                print("result: \(call.result ?? "-")")
+                print("arguments: \(Terminal.plain(call.arguments ?? "(removed)"))")
+                print("result: \(Terminal.plain(call.result ?? "-"))")
             }
         }
     }

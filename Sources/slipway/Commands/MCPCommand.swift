@@ -45,10 +45,12 @@ struct MCPCommand: AsyncParsableCommand {
 
     /// What a server can be given.
     struct Properties: ParsableArguments {
-        @Option(help: "none: the headers below are enough; user: each user signs in with 'slipway mcp login'.") var auth: String?
+        @Option(help: "none: the headers below are enough; user: each user has a token; oauth: each user authorizes Slipway.")
+        var auth: String?
         @Option(help: "Only these tools; * stands for any characters. Several: repeat it; '' takes all back.") var allow: [String] =
             []
         @Option(help: "Not these tools; wins over --allow. Several: repeat it; '' takes all back.") var deny: [String] = []
+        @Option(help: "As which client Slipway is known for --auth oauth. Default: it registers itself.") var clientID: String?
         @Option(help: "How many seconds a tool may take, 1 to 600. Default: 60.") var timeout: Int?
         @Option(help: "A header for every request to the server; its value is asked for, or read with --stdin.") var header: String?
         @Flag(help: "Read the header's value from standard input instead of asking.") var stdin = false
@@ -60,6 +62,7 @@ struct MCPCommand: AsyncParsableCommand {
             if !allow.isEmpty { request.allowTools = allow.filter { !$0.isEmpty } }
             if !deny.isEmpty { request.denyTools = deny.filter { !$0.isEmpty } }
             request.timeoutSeconds = timeout
+            request.oauthClientID = clientID
             request.allowPrivate = allowPrivate
             if let header {
                 request.headers = [MCPHeader(name: header, value: try MCPCommand.readValue(of: header, fromInput: stdin))]
@@ -121,7 +124,8 @@ struct MCPCommand: AsyncParsableCommand {
 
     struct Login: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Sign in to a server with a token of yours; it is stored encrypted and sent to that server alone.")
+            abstract: "Sign in to a server: with a token of yours, or in your browser where it wants that.",
+            discussion: "What the server is then known by is stored encrypted and sent to that server alone.")
         @OptionGroup var connection: Connection
         @Argument(help: "Name of the server.") var name: String
         @Option(help: "The header that the token goes in. Default: Authorization, as 'Bearer TOKEN'.") var header: String?
@@ -129,12 +133,24 @@ struct MCPCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reporting {
+                let client = try connection.client()
+                let server: MCPServer = try await client.get(MCPCommand.path(name))
+                if server.auth == "oauth" { return try await authorize(client) }
                 let value = try MCPCommand.readValue(of: name, fromInput: stdin)
                 let sent =
                     header.map { MCPHeader(name: $0, value: value) } ?? MCPHeader(name: "Authorization", value: "Bearer \(value)")
-                try await connection.client().send("PUT", MCPCommand.path(name) + "/login", MCPLoginRequest(headers: [sent]))
+                try await client.send("PUT", MCPCommand.path(name) + "/login", MCPLoginRequest(headers: [sent]))
                 try connection.done("Signed in to \(name).")
             }
+        }
+
+        private func authorize(_ client: APIClient) async throws {
+            let begun: MCPAuthorization = try await client.post(MCPCommand.path(name) + "/login", [String: String]())
+            Terminal.error(
+                "Open this page, and give the code that you are shown at its end:\n\n\(begun.authorizeURL)\n", prefix: "")
+            let code = try MCPCommand.readValue(of: name, fromInput: stdin)
+            try await client.send("PUT", MCPCommand.path(name) + "/login", MCPLoginRequest(code: code))
+            try connection.done("Signed in to \(name).")
         }
     }
 
@@ -163,7 +179,7 @@ struct MCPCommand: AsyncParsableCommand {
 }
 
 extension MCPServer {
-    fileprivate var login: String { auth == "user" ? (signedIn ? "signed in" : "needed") : "none" }
+    fileprivate var login: String { auth != "none" ? (signedIn ? "signed in" : "needed") : "none" }
 
     fileprivate func printed() {
         print("\(name): \(enabled ? "enabled" : "disabled")")

@@ -18,14 +18,14 @@ struct ToolServer {
         // Its first words are its address.
         let text = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
         guard text.hasPrefix("http://") else {
-            process.terminate()
+            kill(process.processIdentifier, SIGKILL)
             throw Failed()
         }
         return ToolServer(url: text.trimmingCharacters(in: .whitespacesAndNewlines), process: process)
     }
 
     func stop() {
-        process.terminate()
-        process.waitUntilExit()
+        // It may have been started with SIGTERM blocked, as threads of this process have it.
+        kill(process.processIdentifier, SIGKILL)
     }
 }

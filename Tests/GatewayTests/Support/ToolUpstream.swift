@@ -46,40 +46,42 @@ final class ToolUpstream: Sendable {
 
     var script: RawServer.Script {
         { connection in
-            while let request = try await connection.request() {
-                let body = String(buffer: request.body)
-                let fields = JSONObjectText(body)
-                let method = request.head.hasPrefix("DELETE") ? "DELETE" : fields?.string("method") ?? "answer"
-                self.requests.withLockedValue { $0.append(Seen(head: request.head, method: method, body: body)) }
-                let id = fields?["id"] ?? "null"
-                let session = request.lines.first { $0.lowercased().hasPrefix("mcp-session-id: ") }.map { String($0.dropFirst(16)) }
-                let isKnown = self.sessions.withLockedValue { $0.known.contains(session ?? "") }
-                if method != "initialize", !isKnown {
-                    try await Self.send(connection, "{}", status: "404 Not Found")
-                    continue
-                }
-                switch method {
-                case "initialize":
-                    let name = self.sessions.withLockedValue { sessions in
-                        sessions.last += 1
-                        sessions.known.insert("s\(sessions.last)")
-                        return "s\(sessions.last)"
-                    }
-                    try await Self.send(
-                        connection,
-                        #"{"jsonrpc":"2.0","id":\#(id),"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"t","version":"1"}}}"#,
-                        extra: "Mcp-Session-Id: \(name)\r\n")
-                case "tools/list":
-                    let list = self.tools.map {
-                        #"{"name":"\#($0)","description":"A tool.","inputSchema":{"type":"object"},"x":1.0}"#
-                    }
-                    try await Self.send(
-                        connection, #"{"jsonrpc":"2.0","id":\#(id),"result":{"tools":[\#(list.joined(separator: ","))]}}"#)
-                case "tools/call":
-                    try await self.answer(id, fields?.object("params")?.string("name") ?? "", connection)
-                default: try await connection.send("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
-                }
+            while let request = try await connection.request() { try await self.handle(request, connection) }
+        }
+    }
+
+    func handle(_ request: RawConnection.Request, _ connection: RawConnection) async throws {
+        let body = String(buffer: request.body)
+        let fields = JSONObjectText(body)
+        let method = request.head.hasPrefix("DELETE") ? "DELETE" : fields?.string("method") ?? "answer"
+        self.requests.withLockedValue { $0.append(Seen(head: request.head, method: method, body: body)) }
+        let id = fields?["id"] ?? "null"
+        let session = request.lines.first { $0.lowercased().hasPrefix("mcp-session-id: ") }.map { String($0.dropFirst(16)) }
+        let isKnown = self.sessions.withLockedValue { $0.known.contains(session ?? "") }
+        if method != "initialize", !isKnown {
+            try await Self.send(connection, "{}", status: "404 Not Found")
+            return
+        }
+        switch method {
+        case "initialize":
+            let name = self.sessions.withLockedValue { sessions in
+                sessions.last += 1
+                sessions.known.insert("s\(sessions.last)")
+                return "s\(sessions.last)"
             }
+            try await Self.send(
+                connection,
+                #"{"jsonrpc":"2.0","id":\#(id),"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"t","version":"1"}}}"#,
+                extra: "Mcp-Session-Id: \(name)\r\n")
+        case "tools/list":
+            let list = self.tools.map {
+                #"{"name":"\#($0)","description":"A tool.","inputSchema":{"type":"object"},"x":1.0}"#
+            }
+            try await Self.send(
+                connection, #"{"jsonrpc":"2.0","id":\#(id),"result":{"tools":[\#(list.joined(separator: ","))]}}"#)
+        case "tools/call":
+            try await self.answer(id, fields?.object("params")?.string("name") ?? "", connection)
+        default: try await connection.send("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
         }
     }
 }

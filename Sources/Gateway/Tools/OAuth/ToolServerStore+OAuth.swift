@@ -1,0 +1,72 @@
+import Core
+import Crypto
+import Foundation
+import Postgres
+
+extension ToolServerStore {
+    func keep(_ grant: OAuthGrant, state: String, _ principal: Principal, _ server: ToolServer) async throws {
+        let id = UUID()
+        let sealed = try keys.seal(try JSONEncoder().encode(grant), at: Self.place("ai_mcp_logins", id))
+        _ = try await pool.withTransaction { connection in
+            try await connection.pipeline([
+                "DELETE FROM ai_mcp_logins WHERE created_at < now() - interval '10 minutes' OR (server_id = \(server.id) AND user_id = \(principal.user))",
+                """
+                INSERT INTO ai_mcp_logins (id, organization_id, server_id, user_id, state_hash, sealed)
+                VALUES (\(id), \(principal.organization), \(server.id), \(principal.user), \(Self.hash(state)), \(sealed))
+                """,
+            ])
+        }
+    }
+
+    /// What was kept under a state, which is then good no more; nil when there is none of this user for this server.
+    func takeGrant(state: String, _ principal: Principal, _ server: ToolServer) async throws -> OAuthGrant? {
+        let row = try await pool.query(
+            """
+            DELETE FROM ai_mcp_logins WHERE state_hash = \(Self.hash(state)) AND server_id = \(server.id) AND user_id = \(principal.user)
+              AND created_at > now() - interval '10 minutes' RETURNING id, sealed
+            """
+        ).first
+        guard let row else { return nil }
+        let plain = try keys.open(row["sealed"], at: Self.place("ai_mcp_logins", try row["id"]))
+        return try JSONDecoder().decode(OAuthGrant.self, from: plain)
+    }
+
+    func signIn(_ principal: Principal, _ server: ToolServer, _ tokens: OAuthTokens, _ connection: PostgresConnection) async throws
+    {
+        let id = UUID()
+        let sealed = try keys.seal(try JSONEncoder().encode(tokens), at: Self.place("ai_mcp_credentials", id))
+        _ = try await connection.pipeline([
+            "DELETE FROM ai_mcp_credentials WHERE server_id = \(server.id) AND user_id = \(principal.user)",
+            """
+            INSERT INTO ai_mcp_credentials (id, organization_id, server_id, user_id, kind, sealed, header_names)
+            VALUES (\(id), \(principal.organization), \(server.id), \(principal.user), 'oauth', \(sealed), \(["Authorization"]))
+            """,
+        ])
+    }
+
+    /// Puts the tokens that `next` makes of the newest ones in their place, one server process at a time.
+    func refresh(
+        _ access: Access, _ principal: Principal, _ next: @escaping @Sendable (OAuthTokens) async throws -> OAuthTokens
+    ) async throws -> OAuthTokens? {
+        try await pool.withTransaction { connection in
+            let row = try await connection.query(
+                """
+                SELECT id, sealed FROM ai_mcp_credentials
+                WHERE server_id = \(access.server.id) AND user_id = \(principal.user) AND kind = 'oauth' FOR UPDATE
+                """
+            ).first
+            guard let row else { return nil }
+            let id = try row["id", as: UUID.self]
+            let place = Self.place("ai_mcp_credentials", id)
+            let tokens = try JSONDecoder().decode(OAuthTokens.self, from: try keys.open(row["sealed"], at: place))
+            let fresh = try await next(tokens)
+            if fresh != tokens {
+                let sealed = try keys.seal(try JSONEncoder().encode(fresh), at: place)
+                try await connection.execute("UPDATE ai_mcp_credentials SET sealed = \(sealed) WHERE id = \(id)")
+            }
+            return fresh
+        }
+    }
+
+    private static func hash(_ state: String) -> Data { Data(SHA256.hash(data: Data(state.utf8))) }
+}
