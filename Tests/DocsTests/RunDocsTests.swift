@@ -10,9 +10,9 @@ import Testing
     ]
 
     @Test func `what the documents tell people to type does what they say`() async throws {
-        let server = try await DocServer.start()
         let tools = try ToolServer.start()
         defer { tools.stop() }
+        let server = try await DocServer.start()
         do {
             for (path, reader) in Self.order {
                 let session = Session(document: try Repository.markdown(path))

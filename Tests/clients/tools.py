@@ -4,6 +4,7 @@ Prints its URL. It has `add`, `now` and `delete_everything`, which only says tha
 """
 
 import json
+import os
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -60,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    os.closerange(3, 4096)  # whoever starts it may have left some open
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(f"http://127.0.0.1:{server.server_port}/mcp", flush=True)
     server.serve_forever()
