@@ -70,6 +70,8 @@ package final class WatchedLog: Sendable {
             return state.listeners.values
         }
         for listener in listeners { listener.finish() }
+        // Not left to `deinit`: whoever is told of the writer's end may hold on to this, and the kernel has 128 such watches for a user.
+        changes.cancel()
     }
 
     private func take() {
