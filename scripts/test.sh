@@ -23,7 +23,7 @@ run() {
     if [ "$target" = clients ]; then # the official Python packages against the gateway
         SLIPWAY_BIN=$(dirname "$bundle") Tests/clients/gateway.sh >"$log" 2>&1
         local status=$?
-        count=$(sed -nE 's/^all ([0-9]+) passed$/\1/p' "$log")
+        count=$(sed -nE 's/^all ([0-9]+) passed$/\1/p' "$log" | awk '{ sum += $1 } END { print sum }')
         [ $status = 0 ] && [ "${count:-0}" -gt 0 ]
         return
     fi
