@@ -29,12 +29,14 @@ run() {
     fi
     local how=()
     [[ $alone == *" $target "* ]] && how=(--no-parallel)
-    "$bundle" --filter "^$target\\." --testing-library swift-testing ${how[@]+"${how[@]}"} >"$log" 2>&1
+    # A test that hangs fails its target, and says which one it was, instead of holding up all others.
+    timeout --kill-after=10 1500 "$bundle" --filter "^$target\\." --testing-library swift-testing ${how[@]+"${how[@]}"} >"$log" 2>&1
     local status=$?
     count=$(sed -nE 's/^. Test run with ([0-9]+) tests?.*/\1/p' "$log" | tail -n 1)
     [ $status = 0 ] && [ "${count:-0}" -gt 0 ]
 }
 complain() {
+    [ $((SECONDS - begin)) -ge 1500 ] && echo "gave up after 1500 s; the last test that began: $(grep ' started' "$log" | tail -n 1)"
     printf '%-20s FAILED in %d s\n' "$target" $((SECONDS - begin))
     [ "$target" = clients ] && { grep -v '^ok ' "$log" | tail -n 40; return; }
     grep -E '✘|↳|rror:|atal|Thread' "$log" | grep -vE '^[◇✔]|↳ (Testing Library|Target)' | cut -c1-1500 | tail -n 80

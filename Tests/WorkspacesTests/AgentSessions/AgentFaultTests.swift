@@ -95,19 +95,19 @@ import Workspaces
             var cursor: Int64 = 0
             try await harness.withServer(name: "first") { server in
                 let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
-                _ = try await agent.sh("mkfifo gate")
+                _ = try await agent.sh("mkfifo first second")
                 _ = try await agent.start(
                     ProcessStart(
-                        id: "long", fence: 1, shell: "echo one; read x < gate; echo two; read x < gate; echo three; exit 5"))
+                        id: "long", fence: 1, shell: "echo one; read x < first; echo two; read x < second; echo three; exit 5"))
                 let piece = try await agent.output("long", wait: .seconds(20))
                 text += String(decoding: piece.data, as: UTF8.self)
                 cursor = piece.cursor
             }
             try harness.put("", "unrelated")
             // Nobody is connected: it goes on by itself.
-            try openGate(harness)
+            try open("first", harness)
             harness.killAgent()
-            try openGate(harness)
+            try open("second", harness)
             try harness.startAgent()
             try await harness.withServer(name: "second") { server in
                 let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
@@ -121,8 +121,10 @@ import Workspaces
     }
 
     /// Returns when a reader took the line.
-    private func openGate(_ harness: AgentHarness) throws {
-        let gate = try FileHandle(forWritingTo: URL(fileURLWithPath: harness.home + "/gate"))
+    ///
+    /// - Parameter gate: one for each line: a reader that comes back to the same one before its writer has closed it reads an end.
+    private func open(_ gate: String, _ harness: AgentHarness) throws {
+        let gate = try FileHandle(forWritingTo: URL(fileURLWithPath: harness.home + "/" + gate))
         try gate.write(contentsOf: Data("go\n".utf8))
         try gate.close()
     }
