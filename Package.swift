@@ -58,6 +58,7 @@ let package = Package(
         .target(
             name: "HTTPTransport", dependencies: ["Core", "CCurl", nio, concurrencyHelpers, log],
             swiftSettings: settings),
+        .target(name: "AuditProof", dependencies: ["Core", crypto], swiftSettings: settings),
         .target(name: "ModelAPI", dependencies: ["Core", nio, crypto], swiftSettings: settings),
         .target(name: "Policies", dependencies: ["Core", yams], swiftSettings: settings, plugins: [embedFiles]),
         .target(
@@ -79,7 +80,8 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Core", "Postgres", "HTTPTransport", "ModelAPI", "Policies", "CZlib", nio, concurrencyHelpers, log, lifecycle,
+                "AuditProof", "Core", "Postgres", "HTTPTransport", "ModelAPI", "Policies", "CZlib", nio, concurrencyHelpers, log,
+                lifecycle,
                 crypto,
             ],
             swiftSettings: settings, plugins: [embedFiles]),
@@ -106,7 +108,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "API", "CShims", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning", "DemoModel",
+                "API", "AuditProof", "CShims", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning",
+                "DemoModel",
                 "AgentProtocol",
                 "ModelAPI", "Policies", "HTTPTransport",
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -119,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "slipway",
             dependencies: [
-                "API", "Core", "HTTPTransport", "Policies", argumentParser, log, nio,
+                "API", "AuditProof", "Core", "HTTPTransport", "Policies", argumentParser, log, nio,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
             swiftSettings: settings),
@@ -149,7 +152,7 @@ let package = Package(
             name: "DemoModelTests", dependencies: ["Core", "DemoModel", "HTTPTransport", "ModelAPI", nio, log],
             swiftSettings: settings),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Gateway", "Policies", "TestSupport", nio, concurrencyHelpers],
+            name: "GatewayTests", dependencies: ["AuditProof", "Gateway", "Policies", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
         .testTarget(
             name: "AgentLoopTests",

@@ -2,7 +2,7 @@
 """Measures the gateway side by side with plain proxies on one upstream, then streams, workspaces and the loop.
 
     make bench                 the whole run
-    make bench BENCH=gateway   one part: gateway, streams, sandbox, loop
+    make bench BENCH=gateway   one part: gateway, streams, sandbox, loop, record (a server of its own)
 
 CPU microseconds per request and ratios are what can be trusted on a shared machine; times are upper bounds. The run refuses to start
 unless the database is durable (fsync, full_page_writes, synchronous_commit on) and fails unless afterwards every answer has its
@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.request
 
+import record
 import workspaces
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -320,6 +321,8 @@ def main():
     part = sys.argv[1] if len(sys.argv) > 1 else "all"
     print(f"Slipway bench on {os.uname().release}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d %H:%M')} UTC")
     try:
+        if part == "record":
+            return record.measure_record(Slipway())
         proxies = prepare()
         slipway = Slipway()
         wait_for(PORTS["nginx"])

@@ -147,19 +147,22 @@ public struct AuditVerification: Codable, Sendable, Equatable {
     public var chains: [AuditChainHead]
     public var checkpoints: Int64
     public var lastCheckpoint: AuditCheckpoint?
+    /// Contents and rows that retention removed, on record; absent: none.
+    public var removedByRetention: Int64?
     public var problems: [AuditProblem]
     /// How many are not listed.
     public var moreProblems: Int
 
     public init(
         ok: Bool, entries: Int64, chains: [AuditChainHead], checkpoints: Int64, lastCheckpoint: AuditCheckpoint? = nil,
-        problems: [AuditProblem], moreProblems: Int
+        removedByRetention: Int64? = nil, problems: [AuditProblem], moreProblems: Int
     ) {
         self.ok = ok
         self.entries = entries
         self.chains = chains
         self.checkpoints = checkpoints
         self.lastCheckpoint = lastCheckpoint
+        self.removedByRetention = removedByRetention
         self.problems = problems
         self.moreProblems = moreProblems
     }

@@ -89,7 +89,13 @@ public struct Interception: Codable, Sendable, Equatable {
     public var costNanoDollars: Int64?
     public var startedAt: Date
     public var endedAt: Date?
+    /// What is kept: `full`, `hashed` or `none`.
+    public var contentMode: String?
     /// In the list of one only, as is all that follows.
+    ///
+    /// `complete`, `partial`, `hashed`, `none`, `removed` (by retention) or `absent`.
+    public var content: String?
+    public var contentRemovedAt: Date?
     public var answer: String?
     public var thoughts: String?
     public var toolUsages: [ToolUsage]?
@@ -102,7 +108,8 @@ public struct Interception: Codable, Sendable, Equatable {
         threadParentID: String? = nil, taskID: String? = nil, taskStep: Int? = nil, provider: String, providerName: String,
         model: String, client: String, policy: String, credentialHint: String? = nil, status: String, httpStatus: Int? = nil,
         error: String? = nil, stopReason: String? = nil, streamed: Bool, prompt: String? = nil, usage: TokenUsage? = nil,
-        costNanoDollars: Int64? = nil, startedAt: Date, endedAt: Date? = nil, answer: String? = nil, thoughts: String? = nil,
+        costNanoDollars: Int64? = nil, startedAt: Date, endedAt: Date? = nil, contentMode: String? = nil, answer: String? = nil,
+        thoughts: String? = nil,
         toolUsages: [ToolUsage]? = nil, ledger: [LedgerRow]? = nil
     ) {
         self.id = id
@@ -129,6 +136,7 @@ public struct Interception: Codable, Sendable, Equatable {
         self.costNanoDollars = costNanoDollars
         self.startedAt = startedAt
         self.endedAt = endedAt
+        self.contentMode = contentMode
         self.answer = answer
         self.thoughts = thoughts
         self.toolUsages = toolUsages

@@ -32,6 +32,7 @@ public enum APIPaths {
     public static let sessions = base + "/ai-gateway/sessions"
     public static let usage = base + "/ai-gateway/usage"
     public static let reconcile = base + "/ai/invoices/reconcile"
+    public static let spend = base + "/ai-gateway/spend"
     public static let keys = base + "/keys"
     public static let audit = base + "/audit"
     public static let buildInfo = base + "/buildinfo"

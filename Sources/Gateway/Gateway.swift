@@ -43,6 +43,15 @@ package final class Gateway: Service {
     package let tools: ToolGateway
     package let checkpoints: Checkpoints
     package let audit: AuditStore
+    package let spend: SpendStore
+    package let sinks: SinkService
+    private let sinkLoop: SinkLoop
+    package let spendFollower: SpendFollower
+    package let texts: TextFollower
+    package let prover: AuditProver
+    package let rules: RecordRuleService
+    package let legalHolds: LegalHoldService
+    package let retention: Retention
 
     package init(_ configuration: GatewayConfiguration) {
         self.configuration = configuration
@@ -111,6 +120,17 @@ package final class Gateway: Service {
         audit = AuditStore(pool: pool, contents: contentStore)
         let replay = ReplayUpstream(pool: pool, contents: contentStore)
         configuration.transport.answer(scheme: ReplayAddress.scheme) { try await replay.answer($0) }
+        spend = SpendStore(pool: pool)
+        let delivery = SinkDelivery(transport: configuration.transport)
+        sinks = SinkService(pool: pool, keys: configuration.keys, facts: facts, delivery: delivery)
+        sinkLoop = SinkLoop(
+            pool: pool, keys: configuration.keys, delivery: delivery, replica: configuration.replica, logger: logger)
+        spendFollower = SpendFollower(pool: pool, logger: logger)
+        texts = TextFollower(pool: pool, contents: contentStore, logger: logger)
+        prover = AuditProver(pool: pool, checkpoints: checkpoints)
+        rules = RecordRuleService(pool: pool, settings: settings, facts: facts)
+        legalHolds = LegalHoldService(pool: pool, facts: facts)
+        retention = Retention(pool: pool, facts: facts, logger: logger)
         observe(configuration.metrics)
     }
 
@@ -133,6 +153,10 @@ package final class Gateway: Service {
                 group.addTask { await self.every(.seconds(1)) { await self.keyRests.exchange() } }
                 group.addTask { await self.checkpoints.run() }
                 group.addTask { await self.tools.run() }
+                group.addTask { await self.retention.run() }
+                group.addTask { await self.spendFollower.run() }
+                group.addTask { await self.texts.run() }
+                group.addTask { await self.sinkLoop.run() }
             }
         }
     }

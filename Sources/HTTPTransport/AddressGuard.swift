@@ -3,7 +3,7 @@ import CCurl
 /// Which addresses a request may reach that was not allowed private ones: those of the public internet alone.
 ///
 /// The ranges are those that IANA's special-purpose registries (RFC 6890 and successors) do not list as globally reachable.
-enum AddressGuard {
+package enum AddressGuard {
     /// Why an address is refused, nil when it is public. `address` has 4 or 16 bytes, as on the wire.
     static func refusal(of address: [UInt8]) -> String? {
         switch address.count {
@@ -14,7 +14,7 @@ enum AddressGuard {
     }
 
     /// The same for an address as text; what cannot be read is refused.
-    static func refusal(ofText text: String) -> String? {
+    package static func refusal(ofText text: String) -> String? {
         var bytes = [UInt8](repeating: 0, count: 16)
         if inet_pton(AF_INET, text, &bytes) == 1 { return refusal(of: Array(bytes[0..<4])) }
         if inet_pton(AF_INET6, text, &bytes) == 1 { return refusal(of: bytes) }

@@ -46,15 +46,17 @@ import Testing
 
     /// What `--help` says of a command; nil when there is no such command. `words` may end in arguments.
     private static func help(_ words: [String]) async throws -> String? {
-        for count in stride(from: min(2, words.count), through: 1, by: -1) {
+        for count in stride(from: min(3, words.count), through: 1, by: -1) {
             let outcome = try await Programs.run(Programs.folder + "/slipway", ["help"] + words.prefix(count))
-            guard outcome.status == 0, let usage = outcome.text.firstMatch(of: /USAGE: slipway ([a-z]+) ?([a-z-]*)/) else {
+            guard outcome.status == 0, let usage = outcome.text.firstMatch(of: /USAGE: slipway ([a-z]+) ?([a-z-]*) ?([a-z-]*)/)
+            else {
                 continue
             }
             guard usage.1 == words[0] else { continue }
-            if count == 2, usage.2 != words[1] { continue }
-            // A second word that is no subcommand is an argument, which a command with subcommands does not take.
-            if count == 1, words.count > 1, outcome.text.contains("SUBCOMMANDS:") { return nil }
+            if count >= 2, usage.2 != words[1] { continue }
+            if count == 3, usage.3 != words[2] { continue }
+            // A word that is no subcommand is an argument, which a command with subcommands does not take.
+            if words.count > count, outcome.text.contains("SUBCOMMANDS:") { return nil }
             return outcome.text
         }
         return nil
@@ -63,7 +65,7 @@ import Testing
     private func check(_ mentions: [Mention]) async throws {
         var known: [[String]: String?] = [:]
         for mention in mentions {
-            let words = Array(mention.words.prefix(2))
+            let words = Array(mention.words.prefix(3))
             let help: String?
             if let seen = known[words] {
                 help = seen

@@ -6,7 +6,7 @@ import Testing
     private static let order: [(path: String, reader: String)] = [
         ("docs/operators.md", "operator"), ("docs/admins.md", "ada"), ("docs/gateway.md", "ada"), ("docs/policies.md", "ada"),
         ("docs/developers.md", "lin"), ("docs/users.md", "lin"),
-        ("docs/auditors.md", "max"),
+        ("docs/audit.md", "max"),
     ]
 
     @Test func `what the documents tell people to type does what they say`() async throws {

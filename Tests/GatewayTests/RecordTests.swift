@@ -107,10 +107,10 @@ import Testing
                 await #expect(throws: AppError.self) {
                     _ = try await gateway.interceptions.list(.own(other), .init(), PageRequest(after: "1; DROP TABLE users"))
                 }
-                let usage = try await gateway.interceptions.usage(.all(stage.user))
+                let usage = try await gateway.spend.usage(.all(stage.user))
                 #expect(usage.lines.map(\.calls) == [6, 1] && usage.lines.map(\.username) == ["ada", "eve"])
-                #expect(try await gateway.interceptions.usage(.own(other), period: "2001-01").lines.isEmpty)
-                await #expect(throws: AppError.self) { _ = try await gateway.interceptions.usage(.own(other), period: "2001-13") }
+                #expect(try await gateway.spend.usage(.own(other), period: "2001-01").lines.isEmpty)
+                await #expect(throws: AppError.self) { _ = try await gateway.spend.usage(.own(other), period: "2001-13") }
             }
         }
     }

@@ -56,7 +56,7 @@ import Testing
             #expect(try await stage.count("audit_entries", "kind = 'correction'") == 3)
             #expect(try await stage.count("audit_facts", "kind = 'ledger.rerated'") == 1)
             #expect(try await gateway.budgets.show(stage.user, user: stage.user.user).spent == NanoDollars(360_000))
-            #expect(try await gateway.interceptions.usage(.own(stage.user)).lines.map(\.cost) == [NanoDollars(360_000)])
+            #expect(try await gateway.spend.usage(.own(stage.user)).lines.map(\.cost) == [NanoDollars(360_000)])
             let calls = try await gateway.interceptions.list(.own(stage.user), .init(), PageRequest(limit: 10, after: nil))
             #expect(calls.items.map(\.cost) == Array(repeating: NanoDollars(120_000), count: 3))
             try await stage.expectSound(gateway)

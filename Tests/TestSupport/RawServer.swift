@@ -114,6 +114,13 @@ package final class RawConnection {
     package func send(_ text: String) async throws { try await outbound.write(ByteBuffer(string: text)) }
     package func send(_ bytes: ByteBuffer) async throws { try await outbound.write(bytes) }
 
+    /// Everything until the client says that nothing follows.
+    package func rest() async throws -> ByteBuffer {
+        var all = received
+        while var piece = try await inbound.next() { all.writeBuffer(&piece) }
+        return all
+    }
+
     /// Returns when the client has closed the connection.
     package func untilClosed() async { while let _ = try? await inbound.next() {} }
 

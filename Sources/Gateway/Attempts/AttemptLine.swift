@@ -1,3 +1,4 @@
+import AuditProof
 import Core
 import Foundation
 import Postgres
@@ -18,6 +19,10 @@ struct AttemptLine: Sendable, Equatable {
     var endedMilliseconds: Int64
 
     func digest(interception: InterceptionID, organization: OrganizationID, at: Int64) -> Data {
+        canonical(interception: interception, organization: organization, at: at).digest
+    }
+
+    func canonical(interception: InterceptionID, organization: OrganizationID, at: Int64) -> Canonical {
         var canonical = Canonical("attempt-1")
         canonical.add(interception)
         canonical.add(attempt)
@@ -30,7 +35,7 @@ struct AttemptLine: Sendable, Equatable {
         canonical.add(beganMilliseconds)
         canonical.add(endedMilliseconds)
         canonical.add(at)
-        return canonical.digest
+        return canonical
     }
 }
 
@@ -69,8 +74,8 @@ enum AttemptRows {
         """
     }
 
-    /// The digests of what the database has now, by subject.
-    static func digests(_ subjects: [String], _ connection: PostgresConnection) async throws -> [String: Data] {
+    /// What the database has now, in canonical bytes, by subject.
+    static func canonicals(_ subjects: [String], _ connection: PostgresConnection) async throws -> [String: Canonical] {
         if subjects.isEmpty { return [:] }
         let ids = subjects.compactMap { UUID(uuidString: String($0.prefix { $0 != "/" })) }
         let rows = try await connection.query(
@@ -84,7 +89,7 @@ enum AttemptRows {
                     beganMilliseconds: try row["began_ms"], endedMilliseconds: try row["ended_ms"])
                 return (
                     "\(id)/\(line.attempt)",
-                    line.digest(interception: id, organization: try row["organization_id"], at: try row["moment"])
+                    line.canonical(interception: id, organization: try row["organization_id"], at: try row["moment"])
                 )
             })
     }

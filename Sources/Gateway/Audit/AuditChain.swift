@@ -1,3 +1,4 @@
+import AuditProof
 import Core
 import Foundation
 import NIOConcurrencyHelpers

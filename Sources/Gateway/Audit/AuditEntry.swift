@@ -1,3 +1,4 @@
+import AuditProof
 import Crypto
 import Core
 import Foundation
@@ -17,32 +18,6 @@ struct AuditEntry: Sendable, Equatable {
         self.kind = kind.rawValue
         self.subject = subject
         self.digest = digest
-    }
-}
-
-/// An entry at its place. Its link covers everything before it through `prev`.
-package struct AuditLink: Sendable, Equatable {
-    package static let origin = Data(count: 32)
-
-    package var chain: UUID
-    package var n: Int64
-    package var prev: Data
-    package var digest: Data
-    package var kind: String
-    package var subject: String
-    /// Microseconds since 1970.
-    package var at: Int64
-
-    package var link: Data {
-        var canonical = Canonical("slipway-audit-1")
-        canonical.add(chain)
-        canonical.add(n)
-        canonical.add(prev)
-        canonical.add(digest)
-        canonical.add(kind)
-        canonical.add(subject)
-        canonical.add(at)
-        return canonical.digest
     }
 }
 

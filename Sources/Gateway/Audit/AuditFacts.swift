@@ -1,3 +1,4 @@
+import AuditProof
 import Core
 import Foundation
 import NIOConcurrencyHelpers
@@ -25,7 +26,9 @@ package final class AuditFacts: Sendable {
         /// Canonical JSON.
         var body: String
 
-        func digest(at: Int64) -> Data {
+        func digest(at: Int64) -> Data { canonical(at: at).digest }
+
+        func canonical(at: Int64) -> Canonical {
             var canonical = Canonical("fact-1")
             canonical.add(id)
             canonical.add(organization)
@@ -34,7 +37,7 @@ package final class AuditFacts: Sendable {
             canonical.add(subject)
             canonical.add(body)
             canonical.add(at)
-            return canonical.digest
+            return canonical
         }
     }
 

@@ -1,3 +1,4 @@
+import AuditProof
 import Core
 import Foundation
 import Postgres
@@ -68,6 +69,8 @@ package struct AuditStore: Sendable {
             if next.count < 1000 { return AuditAnchor(all) }
         }
     }
+
+    package var export: AuditExport { AuditExport(pool: pool) }
 
     /// Re-derives everything from the rows.
     package func verify(anchor: AuditAnchor? = nil) async throws -> AuditReport {

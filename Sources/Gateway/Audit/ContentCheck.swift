@@ -1,3 +1,4 @@
+import AuditProof
 import Core
 import Crypto
 import Foundation
@@ -22,7 +23,7 @@ struct ContentCheck {
         while true {
             let rows = try await connection.query(
                 """
-                SELECT c.interception_id, c.organization_id, c.part, c.size, c.chunks,
+                SELECT c.interception_id, c.organization_id, c.part, c.size, c.chunks, coalesce(i.content_mode, 'full') AS mode,
                        CASE WHEN c.part = 'request' THEN i.request_hash WHEN l.answer_size = c.size THEN l.answer_hash END AS expected,
                        c.state = 'complete' AND l.answer_size <> c.size AND c.part = 'answer' AS is_wrong
                 FROM ai_contents c
@@ -38,6 +39,11 @@ struct ContentCheck {
                 let id = try row["interception_id", as: InterceptionID.self]
                 if try row["is_wrong", as: Bool?.self] == true {
                     report.add(.content, subject: id.description, "The recorded answer of \(id) is not as long as it was.")
+                }
+                let mode = try row["mode", as: String.self]
+                if mode != ContentMode.full.rawValue {
+                    report.add(.content, subject: id.description, "Content of \(id) is stored, although its mode is \(mode).")
+                    continue
                 }
                 let list = try row["chunks", as: Data.self]
                 bodies.append(

@@ -20,6 +20,7 @@ extension Gateway {
             )
         }
         var interception = identify(call, api, summary)
+        interception.keep(settings.contentMode(of: call.principal.organization))
         var plan: RoutePlan
         do {
             plan = try settings.plan(

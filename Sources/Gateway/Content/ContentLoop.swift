@@ -97,7 +97,8 @@ extension ContentWrite {
     fileprivate var size: Int { chunks.reduce(0) { $0 + $1.bytes.readableBytes } }
 }
 
-/// The hashes of chunks that were stored not long ago: at most 20,000, at most twenty minutes.
+/// The hashes of chunks that were stored not long ago: at most 20,000, on this day (UTC): the first use on a day is written down, so that
+/// retention knows which chunks are in use.
 private struct RecentHashes {
     private struct Key: Hashable {
         var organization: OrganizationID
@@ -107,13 +108,18 @@ private struct RecentHashes {
     private var young: Set<Key> = []
     private var old: Set<Key> = []
     private var turnedAt = ContinuousClock.now
+    private var day = Self.today
+
+    private static var today: Int { Int(Date().timeIntervalSince1970 / 86400) }
 
     func contains(_ organization: OrganizationID, _ hash: Data) -> Bool {
+        if day != Self.today { return false }
         let key = Key(organization: organization, hash: hash)
         return young.contains(key) || old.contains(key)
     }
 
     mutating func insert(_ organization: OrganizationID, _ hash: Data) {
+        if day != Self.today { self = RecentHashes() }
         if young.count >= 10_000 || turnedAt.duration(to: .now) > .seconds(600) {
             old = young
             young = []

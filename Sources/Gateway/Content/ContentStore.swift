@@ -69,7 +69,7 @@ struct ContentStore: Sendable {
                 """
                 INSERT INTO ai_chunks (organization_id, hash, encoding, data)
                 SELECT * FROM unnest(\(chunks.map(\.organization)), \(chunks.map(\.hash)), \(chunks.map(\.encoding)), \(chunks.map(\.data)))
-                ON CONFLICT DO NOTHING
+                ON CONFLICT (organization_id, hash) DO UPDATE SET used_on = excluded.used_on WHERE ai_chunks.used_on < excluded.used_on
                 """)
         }
         statements += manifests(batch)

@@ -22,10 +22,23 @@ package struct InterceptionFilter: Sendable {
     package var client: String?
     package var session: String?
     package var task: TaskID?
+    /// A rule's id, as calls name it.
+    package var policy: String?
+    package var decision: Decision?
+    package var status: String?
+    /// A tool that the model asked for.
+    package var tool: String?
+    /// Words of prompt and answer, as web searches are written: `two words`, `"a phrase"`, `-without`, `this or that`.
+    package var text: String?
+    /// What an attempt cost, both ends included.
+    package var costAtLeast: NanoDollars?
+    package var costAtMost: NanoDollars?
     package var startedAfter: Date?
     package var startedBefore: Date?
 
     package init() {}
+
+    package enum Decision: String, Sendable, CaseIterable { case allowed, refused }
 }
 
 /// A call as lists show it.
@@ -40,6 +53,8 @@ package struct Interception: Sendable {
     package var taskStep: Int?
     package var provider: String
     package var providerName: String
+    /// The client's: what recorded bodies are written in.
+    package var modelProtocol: String
     package var model: String
     package var client: String
     package var policy: String
@@ -57,6 +72,7 @@ package struct Interception: Sendable {
     package var usage: Usage
     package var cost: NanoDollars
     package var hold: NanoDollars
+    package var contentMode: ContentMode
 }
 
 /// A booked attempt.
@@ -86,10 +102,13 @@ package struct InterceptionDetail: Sendable {
     package var tools: [Tool]
     package var answer: String
     package var thoughts: String
-    /// `complete`, `partial` after a crash or while it runs, `absent` when it was deleted or never written.
+    /// `complete`, `partial` after a crash or while it runs, `hashed` or `none` by the content mode, `removed` by retention, `absent` when it
+    /// was never written.
     package var content: String
     /// Set when the call found the prompt cache of its session lost.
     package var cacheCollapse: CacheCollapse?
+    /// When retention removed it.
+    package var removedAt: Date?
 }
 
 /// Calls that belong together.

@@ -9,7 +9,7 @@ package struct InterceptionStore: Sendable {
     let pool: PostgresPool
     let contents: ContentStore
 
-    private static let usageSums = """
+    static let usageSums = """
         coalesce(sum(l.input_tokens), 0)::bigint AS input, coalesce(sum(l.cache_read_input_tokens), 0)::bigint AS cache_read,
         coalesce(sum(l.cache_write_5m_tokens), 0)::bigint AS cache_5m, coalesce(sum(l.cache_write_1h_tokens), 0)::bigint AS cache_1h,
         coalesce(sum(l.output_tokens), 0)::bigint AS output, coalesce(sum(l.reasoning_tokens), 0)::bigint AS reasoning,
@@ -22,11 +22,11 @@ package struct InterceptionStore: Sendable {
         Interception
     > {
         let place = try Place(page.after)
+        let narrowing = try await InterceptionNarrowing(scope, filter, pool)
         let rows = try await pool.query(
             select(
                 """
-                WHERE \(Self.condition(scope, filter))
-                  AND (\(place?.at)::timestamptz IS NULL OR (i.started_at, i.id) < (\(place?.at), \(place?.id)))
+                WHERE \(narrowing.condition("i"))\(Self.before(place))
                 ORDER BY i.started_at DESC, i.id DESC LIMIT \(page.limit + 1)
                 """))
         let items = try rows.prefix(page.limit).map(Self.interception)
@@ -35,7 +35,7 @@ package struct InterceptionStore: Sendable {
 
     /// - Throws: `notFound`, also for somebody else's.
     package func get(_ scope: InterceptionScope, _ id: InterceptionID) async throws -> InterceptionDetail {
-        let rows = try await pool.query(select("WHERE \(Self.condition(scope, .init())) AND i.id = \(id)"))
+        let rows = try await pool.query(select("WHERE \(InterceptionNarrowing(scope).condition("i")) AND i.id = \(id)"))
         guard let row = rows.first else { throw AppError(.notFound, "There is no model call \(id).", field: "interception") }
         let interception = try Self.interception(row)
         let ledger = try await pool.query(
@@ -70,15 +70,32 @@ package struct InterceptionStore: Sendable {
         var detail = InterceptionDetail(
             interception: interception, ledger: ledger, tools: tools, answer: "", thoughts: "", content: "absent")
         detail.cacheCollapse = try await cacheCollapse(scope.organization, id)
-        if let body = try await contents.body(scope.organization, id, .answer) { detail.read(body, interception) }
+        if interception.contentMode != .full {
+            detail.content = interception.contentMode.rawValue
+        } else if let body = try await contents.body(scope.organization, id, .answer) {
+            detail.read(body, interception)
+        } else {
+            try await tellRemoval(of: id, &detail)
+        }
         return detail
+    }
+
+    private func tellRemoval(of id: InterceptionID, _ detail: inout InterceptionDetail) async throws {
+        let rows = try await pool.query(
+            """
+            SELECT f.at FROM audit_tombstones t JOIN audit_facts f ON f.id = t.fact_id
+            WHERE t.what = 'content' AND t.subject = \(id.description) LIMIT 1
+            """)
+        guard let row = rows.first else { return }
+        detail.content = "removed"
+        detail.removedAt = try row["at"]
     }
 
     private func select(_ tail: Query) -> Query {
         """
         SELECT i.id, i.initiator_id, u.username, i.session_id, i.thread_root_id, i.thread_parent_id, i.task_id, i.task_step, i.provider,
-               i.provider_name, i.model, i.client, i.policy, i.credential_hint, i.request_id, i.status, i.http_status, i.error,
-               i.stop_reason, i.streamed, i.started_at, i.ended_at, i.hold, p.prompt, l.*
+               i.provider_name, i.protocol, i.model, i.client, i.policy, i.credential_hint, i.request_id, i.status, i.http_status, i.error,
+               i.stop_reason, i.streamed, i.started_at, i.ended_at, i.hold, i.content_mode, p.prompt, l.*
         FROM ai_interceptions i
         JOIN users u ON u.id = i.initiator_id
         LEFT JOIN ai_user_prompts p ON p.interception_id = i.id
@@ -87,19 +104,10 @@ package struct InterceptionStore: Sendable {
         """
     }
 
-    private static func condition(_ scope: InterceptionScope, _ filter: InterceptionFilter) -> Query {
-        var query: Query = "i.organization_id = \(scope.organization)"
-        if let user = scope.user { query += " AND i.initiator_id = \(user)" }
-        if let user = filter.initiator { query += " AND i.initiator_id = \(user)" }
-        if let provider = filter.provider { query += " AND i.provider = \(provider.storable)" }
-        if let name = filter.providerName { query += " AND i.provider_name = \(name.storable)" }
-        if let model = filter.model { query += " AND i.model = \(model.storable)" }
-        if let client = filter.client { query += " AND i.client = \(client.storable)" }
-        if let session = filter.session { query += " AND i.session_id = \(session.storable)" }
-        if let task = filter.task { query += " AND i.task_id = \(task)" }
-        if let after = filter.startedAfter { query += " AND i.started_at >= \(after)" }
-        if let before = filter.startedBefore { query += " AND i.started_at < \(before)" }
-        return query
+    /// Apart from the other conditions, so that plans are made for a page's place as it is.
+    static func before(_ place: Place?) -> Query {
+        guard let place else { return "" }
+        return " AND (i.started_at, i.id) < (\(place.at), \(place.id))"
     }
 
     private static func interception(_ row: Row) throws -> Interception {
@@ -107,96 +115,26 @@ package struct InterceptionStore: Sendable {
             id: try row["id"], initiator: try row["initiator_id"], username: try row["username"], session: try row["session_id"],
             threadRoot: try row["thread_root_id"], threadParent: try row["thread_parent_id"], task: try row["task_id"],
             taskStep: try row["task_step"], provider: try row["provider"], providerName: try row["provider_name"],
-            model: try row["model"], client: try row["client"], policy: try row["policy"],
+            modelProtocol: try row["protocol"], model: try row["model"], client: try row["client"], policy: try row["policy"],
             credentialHint: try row["credential_hint"],
             requestID: try row["request_id"], status: try row["status"], httpStatus: try row["http_status"],
             error: try row["error"],
             stopReason: try row["stop_reason"], isStreamed: try row["streamed"], startedAt: try row["started_at"],
             endedAt: try row["ended_at"], prompt: try row["prompt"], usage: try usage(row), cost: try row["cost"],
-            hold: try row["hold"])
+            hold: try row["hold"],
+            contentMode: try row["content_mode", as: String?.self].flatMap { ContentMode(rawValue: $0) } ?? .full)
     }
 
-    private static func usage(_ row: Row) throws -> Usage {
+    static func usage(_ row: Row) throws -> Usage {
         Usage(
             input: try row["input"], cacheRead: try row["cache_read"], cacheWrite5m: try row["cache_5m"],
             cacheWrite1h: try row["cache_1h"], output: try row["output"], reasoning: try row["reasoning"],
             webSearches: try row["searches"])
     }
-
-    // MARK: Sessions
-
-    package func sessions(_ scope: InterceptionScope, _ filter: InterceptionFilter, _ page: PageRequest) async throws -> Page<
-        AISession
-    > {
-        let place = try Place(page.after)
-        let rows = try await pool.query(
-            """
-            WITH found AS (
-                SELECT i.session_id, i.initiator_id, min(i.started_at) AS started_at,
-                       CASE WHEN bool_or(i.ended_at IS NULL) THEN NULL ELSE max(i.ended_at) END AS ended_at,
-                       count(DISTINCT i.id) AS calls, max(i.client) AS client, array_agg(DISTINCT i.provider_name) AS providers,
-                       array_agg(DISTINCT i.model) AS models, (array_agg(i.id ORDER BY i.started_at, i.id))[1] AS first,
-                       \(unsafeSQL: Self.usageSums)
-                FROM ai_interceptions i LEFT JOIN ai_charges l ON l.interception_id = i.id
-                WHERE \(Self.condition(scope, filter))
-                GROUP BY i.session_id, i.initiator_id
-            )
-            SELECT f.*, u.username, (
-                SELECT p.prompt FROM ai_interceptions i JOIN ai_user_prompts p ON p.interception_id = i.id
-                WHERE i.organization_id = \(scope.organization) AND i.session_id = f.session_id AND i.initiator_id = f.initiator_id
-                ORDER BY i.started_at LIMIT 1
-            ) AS prompt
-            FROM found f JOIN users u ON u.id = f.initiator_id
-            WHERE \(place?.at)::timestamptz IS NULL OR (f.started_at, f.first) < (\(place?.at), \(place?.id))
-            ORDER BY f.started_at DESC, f.first DESC LIMIT \(page.limit + 1)
-            """)
-        var next: String?
-        if rows.count > page.limit {
-            let last = rows[page.limit - 1]
-            next = Place(try last["started_at"], try last["first"]).text
-        }
-        let items = try rows.prefix(page.limit).map { row in
-            AISession(
-                id: try row["session_id"], initiator: try row["initiator_id"], username: try row["username"],
-                client: try row["client"],
-                providers: try row["providers"], models: try row["models"], interceptions: try row["calls"],
-                usage: try Self.usage(row),
-                cost: try row["cost"], prompt: try row["prompt"], startedAt: try row["started_at"], endedAt: try row["ended_at"])
-        }
-        return Page(items: items, next: next)
-    }
-
-    // MARK: Spend
-
-    /// - Parameter period: `2026-11`; nil is this month, by the database's clock.
-    package func usage(_ scope: InterceptionScope, period: String? = nil) async throws -> (period: String, lines: [UsageLine]) {
-        if let period, period.wholeMatch(of: /[0-9]{4}-(0[1-9]|1[0-2])/) == nil {
-            throw AppError(
-                .badRequest, "period is '\(period.prefix(32))'; expected year and month such as 2026-11.", field: "period")
-        }
-        let month = try await pool.query(
-            "SELECT coalesce(\(period), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')) AS month")[0]["month", as: String.self]
-        let lines = try await pool.query(
-            """
-            SELECT l.user_id, u.username, l.provider, l.model, count(DISTINCT l.interception_id) AS calls, \(unsafeSQL: Self.usageSums)
-            FROM ai_charges l JOIN users u ON u.id = l.user_id
-            WHERE l.organization_id = \(scope.organization) AND (\(scope.user)::uuid IS NULL OR l.user_id = \(scope.user))
-              AND l.settled_at >= (\(month + "-01")::date)::timestamp AT TIME ZONE 'UTC'
-              AND l.settled_at < ((\(month + "-01")::date) + interval '1 month') AT TIME ZONE 'UTC'
-            GROUP BY l.user_id, u.username, l.provider, l.model
-            ORDER BY sum(l.cost) DESC, u.username LIMIT 1000
-            """
-        ).map { row in
-            UsageLine(
-                user: try row["user_id"], username: try row["username"], provider: try row["provider"], model: try row["model"],
-                calls: try row["calls"], usage: try Self.usage(row), cost: try row["cost"])
-        }
-        return (month, lines)
-    }
 }
 
 /// Where a page ended: a time and an id.
-private struct Place {
+struct Place {
     var at: Date
     var id: UUID
 
@@ -221,7 +159,7 @@ private struct Place {
 extension InterceptionDetail {
     fileprivate mutating func read(_ body: ContentStore.Body, _ interception: Interception) {
         content = body.state.rawValue
-        let api: ModelProtocol = interception.provider == ProviderType.anthropic.rawValue ? .messages : .chatCompletions
+        guard let api = ModelProtocol(rawValue: interception.modelProtocol) else { return }
         var reader = AnswerReader(api, streamed: body.contentType.hasPrefix("text/event-stream"))
         try? reader.feed(ByteBuffer(bytes: body.bytes))
         reader.finish()

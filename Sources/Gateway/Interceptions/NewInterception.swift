@@ -1,3 +1,4 @@
+import AuditProof
 import Core
 import Foundation
 import ModelAPI
@@ -30,6 +31,7 @@ struct NewInterception: Sendable {
     var requestHash: Data
     var requestSize: Int
     var promptHash: Data
+    var contentMode = ContentMode.full
     /// Why the gateway itself refused it; it was then never sent.
     var refusal: AppError?
 
@@ -43,7 +45,7 @@ struct NewInterception: Sendable {
     }
 
     func digest(_ placement: Placement, refusal: AppError?) -> Data {
-        InterceptionDigest.digest(
+        InterceptionDigest.canonical(
             .init(
                 id: id, organization: organization, initiator: initiator, token: token, task: task, taskStep: taskStep,
                 replica: replica,
@@ -52,7 +54,9 @@ struct NewInterception: Sendable {
                 threadParent: placement.threadParent, threadRoot: placement.threadRoot, credentialHint: credentialHint,
                 policy: policy,
                 price: price, hold: placement.hold.value, requestHash: requestHash, requestSize: Int64(requestSize),
-                promptHash: promptHash, startedAt: placement.startedAt, refusal: refusal?.code.rawValue))
+                promptHash: promptHash, startedAt: placement.startedAt, refusal: refusal?.code.rawValue,
+                contentMode: contentMode.rawValue)
+        ).digest
     }
 }
 
@@ -87,9 +91,11 @@ struct InterceptionDigest {
     var startedAt: Int64
     /// The code of the refusal; nil when the call was sent.
     var refusal: String?
+    /// Nil for rows from before modes were recorded.
+    var contentMode: String?
 
-    static func digest(_ row: InterceptionDigest) -> Data {
-        var canonical = Canonical("interception-1")
+    static func canonical(_ row: InterceptionDigest) -> Canonical {
+        var canonical = Canonical(row.contentMode == nil ? "interception-1" : "interception-2")
         canonical.add(row.id)
         canonical.add(row.organization)
         canonical.add(row.initiator)
@@ -118,6 +124,7 @@ struct InterceptionDigest {
         canonical.add(row.promptHash)
         canonical.add(row.startedAt)
         canonical.add(row.refusal)
-        return canonical.digest
+        if let mode = row.contentMode { canonical.add(mode) }
+        return canonical
     }
 }

@@ -1,3 +1,4 @@
+import AuditProof
 import Core
 import Foundation
 import ModelAPI
@@ -49,14 +50,15 @@ struct Settlement: Sendable {
     var booking: Booking?
 
     func digest(at: Int64) -> Data {
-        LedgerDigest.digest(
+        LedgerDigest.canonical(
             .init(
                 interception: interception, attempt: attempt, organization: organization, user: user, budgets: budgets,
                 provider: provider,
                 model: model, state: state.rawValue, usage: usage, hold: hold.value, cost: cost.value, price: price,
                 answerHash: answerHash, answerSize: Int64(answerSize), toolsHash: toolsHash, settledAt: at,
                 status: ending.status.rawValue, httpStatus: ending.httpStatus, error: ending.error, responseID: ending.responseID,
-                stopReason: ending.stopReason))
+                stopReason: ending.stopReason)
+        ).digest
     }
 
     var subject: String { "\(interception)/\(attempt)" }
@@ -93,7 +95,7 @@ struct LedgerDigest {
     var responseID: String?
     var stopReason: String?
 
-    static func digest(_ row: LedgerDigest) -> Data {
+    static func canonical(_ row: LedgerDigest) -> Canonical {
         var canonical = Canonical("ledger-1")
         canonical.add(row.interception)
         canonical.add(row.attempt)
@@ -125,7 +127,7 @@ struct LedgerDigest {
         canonical.add(row.stopReason)
         // Rows from before it was known have digests without it.
         if let tier = row.usage.serviceTier { canonical.add(tier.rawValue) }
-        return canonical.digest
+        return canonical
     }
 }
 

@@ -99,7 +99,7 @@ final class CallRecord: Sendable {
             if state.hasEnded { return nil }
             return content(&state, .partial, tools: [])
         }
-        if let write { services.content.write(write) }
+        if let write, facts.interception.contentMode == .full { services.content.write(write) }
     }
 
     /// Settles the call and writes the rest of its content. Only the first call of it counts.
@@ -127,7 +127,7 @@ final class CallRecord: Sendable {
         services.threads.remember(
             write.tools.map(\.id), user: facts.interception.initiator, interception: id, root: facts.grant.threadRoot)
         services.settle.settle(settlement)
-        services.content.write(write)
+        if facts.interception.contentMode == .full { services.content.write(write) }
         services.meters.ended(facts, target, settlement, usage)
         services.cacheAlarm.ended(facts, target, usage)
         services.open.remove(self)
@@ -135,14 +135,17 @@ final class CallRecord: Sendable {
     }
 
     private func settlement(_ verdict: Verdict, _ state: State, _ tools: [Content.ToolCall]) -> Settlement {
-        Settlement(
+        let keepsHashes = facts.interception.contentMode.keepsHashes
+        return Settlement(
             interception: id, attempt: state.attempt, organization: facts.interception.organization,
             user: facts.interception.initiator, budgets: facts.grant.budgets, counters: facts.grant.counters,
             hold: facts.grant.amount,
             provider: state.target.provider.name, model: state.target.model.storable, price: state.target.price.id,
             state: verdict.state, usage: verdict.usage, cost: state.target.price.cost(of: verdict.usage),
-            answerHash: state.recorder.digest, answerSize: state.recorder.size, toolsHash: Content.toolsHash(tools),
-            ending: verdict.ending, attempts: state.attempts, booking: facts.call.booking)
+            answerHash: keepsHashes ? state.recorder.digest : Content.emptyHash,
+            answerSize: keepsHashes ? state.recorder.size : 0,
+            toolsHash: keepsHashes ? Content.toolsHash(tools) : Content.emptyHash, ending: verdict.ending,
+            attempts: state.attempts, booking: facts.call.booking)
     }
 
     private func content(_ state: inout State, _ kind: Content.State, tools: [Content.ToolCall]) -> ContentWrite? {

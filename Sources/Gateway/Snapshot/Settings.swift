@@ -4,6 +4,7 @@ import Foundation
 /// What every call needs to know, read from the database in one snapshot and kept in memory.
 struct Settings: Sendable {
     private var providersByOrganization: [OrganizationID: [String: Provider]] = [:]
+    private var contentModes: [OrganizationID: ContentMode] = [:]
     private var routesByOrganization: [OrganizationID: [String: ModelRoute]] = [:]
     let policies: PolicySnapshot
     /// Nil in tests that have none.
@@ -13,7 +14,11 @@ struct Settings: Sendable {
     /// Budgets and limits.
     var governance = Governance()
 
-    init(version: Int64, providers: [Provider], policies: PolicySnapshot, routes: [ModelRoute], prices: PriceBook) {
+    init(
+        version: Int64, providers: [Provider], policies: PolicySnapshot, routes: [ModelRoute], prices: PriceBook,
+        contentModes: [OrganizationID: ContentMode] = [:]
+    ) {
+        self.contentModes = contentModes
         self.version = version
         self.prices = prices
         self.policies = policies
@@ -33,4 +38,6 @@ struct Settings: Sendable {
     func routes(of organization: OrganizationID) -> [ModelRoute] {
         (routesByOrganization[organization] ?? [:]).values.sorted { $0.name < $1.name }
     }
+
+    func contentMode(of organization: OrganizationID) -> ContentMode { contentModes[organization] ?? .full }
 }

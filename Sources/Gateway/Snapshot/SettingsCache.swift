@@ -70,8 +70,10 @@ final class SettingsCache: Sendable {
             let routes = try await routes.all(connection)
             var book = book
             for (organization, price) in try await prices.custom(connection) { book.add(price, for: organization) }
+            let modes = try await RecordRules.contentModes(connection)
             var settings = Settings(
-                version: version, providers: fixedProviders + stored, policies: policies, routes: routes, prices: book)
+                version: version, providers: fixedProviders + stored, policies: policies, routes: routes, prices: book,
+                contentModes: modes)
             settings.governance = try await Governance.read(connection)
             settings.budgets = budgets
             return settings

@@ -1,4 +1,5 @@
 import API
+import AuditProof
 import Core
 import Foundation
 import Gateway
@@ -31,11 +32,24 @@ package struct AuditDesk: Sendable {
         return AuditVerification(
             ok: report.isSound, entries: report.entries, chains: report.chains.map(\.shown), checkpoints: report.checkpoints,
             lastCheckpoint: report.lastCheckpoint?.shown,
+            removedByRetention: report.removedByRetention == 0 ? nil : report.removedByRetention,
             problems: report.problems.map {
                 AuditProblem(
                     kind: $0.kind.rawValue, chain: $0.chain?.uuidString.lowercased(), n: $0.n, subject: $0.subject,
                     message: $0.message)
             }, moreProblems: report.moreProblems)
+    }
+
+    /// That somebody takes the record away is on record itself.
+    package func export(_ principal: Principal, requestID: String) async throws -> AuditExport {
+        try await gateway.facts.record(principal, kind: "audit.export", subject: "record", ["request_id": requestID])
+        return gateway.audit.export
+    }
+
+    package func prove(_ principal: Principal, _ id: InterceptionID) async throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return try encoder.encode(try await gateway.prover.prove(principal, id))
     }
 
     /// The exported form of a checkpoint, as the gateway reads it: one JSON object a line, checked when it is read.

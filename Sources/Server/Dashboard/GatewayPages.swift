@@ -150,6 +150,16 @@ struct InterceptionPage: PageView {
         facts = Self.facts(of: call)
     }
 
+    /// Why there is less to see than was said; nil when there is not.
+    private static func kept(_ call: Interception) -> String? {
+        switch call.content {
+        case "hashed": "only its hashes and sizes are kept"
+        case "none": "nothing of it is kept"
+        case "removed": "removed by retention on \(call.contentRemovedAt.map(PageText.iso) ?? "an unknown day")"
+        default: nil
+        }
+    }
+
     private static func facts(of call: Interception) -> [Fact] {
         var facts = [
             Fact(name: "By", value: call.initiator),
@@ -160,6 +170,7 @@ struct InterceptionPage: PageView {
             Fact(name: "Cost", value: call.costNanoDollars.map { NanoDollars($0).description } ?? "not settled"),
             Fact(name: "Started", value: PageText.iso(call.startedAt)),
         ]
+        if let content = Self.kept(call) { facts.append(Fact(name: "Content", value: content)) }
         if let ended = call.endedAt {
             let seconds = ended.timeIntervalSince(call.startedAt)
             facts.append(Fact(name: "Took", value: "\(seconds.formatted(.number.precision(.fractionLength(2)))) s"))

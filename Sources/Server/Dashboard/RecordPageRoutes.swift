@@ -20,7 +20,7 @@ struct RecordPageRoutes: Sendable {
 
     @Sendable private func sessions(_ call: Call) async throws -> Response {
         let page = try PageRequest(limit: 50, after: call.incoming.query("after"))
-        let list = try await interceptions.sessions(call.principal, .init(), page)
+        let list = try await interceptions.sessions(call.principal, .init(), page, requestID: call.incoming.requestID)
         return try responder.page(
             SessionsPage(frame: frame("AI sessions", call), list: list, accessURL: accessURL, now: Date()))
     }
@@ -29,16 +29,21 @@ struct RecordPageRoutes: Sendable {
         let id = try call.incoming.path("session")
         var query = InterceptionDesk.Query()
         query.session = id
-        guard let session = try await interceptions.sessions(call.principal, query, try PageRequest(limit: 1)).sessions.first else {
+        let sessions = try await interceptions.sessions(
+            call.principal, query, try PageRequest(limit: 1), requestID: call.incoming.requestID)
+        guard let session = sessions.sessions.first else {
             throw AppError(.notFound, "There is no session '\(id.prefix(80))' with a model call in it yet.")
         }
-        let calls = try await interceptions.list(call.principal, query, try PageRequest(limit: 500)).interceptions
+        let calls = try await interceptions.list(
+            call.principal, query, try PageRequest(limit: 500), requestID: call.incoming.requestID
+        ).interceptions
         return try responder.page(
             SessionPage(frame: frame("Session", call), session: session, calls: calls.reversed(), now: Date()))
     }
 
     @Sendable private func call(_ call: Call) async throws -> Response {
-        let found = try await interceptions.get(call.principal, try call.incoming.id("interception"))
+        let found = try await interceptions.get(
+            call.principal, try call.incoming.id("interception"), requestID: call.incoming.requestID)
         return try responder.page(InterceptionPage(frame: frame("Model call", call), call: found))
     }
 

@@ -19,7 +19,8 @@ package enum Action: String, Sendable, CaseIterable {
     case callModels
     case showToolCode
     case useTools, readToolServers, changeToolServers, signInToTools, readToolCalls
-    case readAudit, verifyAudit
+    case readAudit, verifyAudit, exportAudit
+    case changeAuditRules, changeAuditHolds
     case readTasks, createTask, steerTask
     case uploadFile, readFile
     case readWorkspaces, changeWorkspaces, enterWorkspaces
@@ -83,7 +84,10 @@ extension Action {
         case .changeToolServers: .roles(admins, scope: .all, everyones: admins)
         case .signInToTools: .roles([.owner, .admin, .member], scope: .all)
         case .readToolCalls: .roles(all, scope: .read, everyones: overseers)
-        case .readAudit, .verifyAudit: .roles(overseers, scope: .read, everyones: overseers)
+        case .readAudit, .verifyAudit, .exportAudit: .roles(overseers, scope: .read, everyones: overseers)
+        case .changeAuditRules: .roles(admins, scope: .all, everyones: admins)
+        // Auditors ask for a hold before an admin hears of it.
+        case .changeAuditHolds: .roles(overseers, scope: .all, everyones: overseers)
         case .readTasks: .roles(all, scope: .read, everyones: overseers)
         case .createTask: .roles([.owner, .admin, .member], scope: .all)
         case .steerTask: .roles([.owner, .admin, .member], scope: .all, everyones: [.owner])

@@ -5,3 +5,4 @@ typealias RecordedCall = Interception
 typealias RecordedSession = AISession
 typealias BookedAttempt = LedgerRow
 typealias StoredModelPolicy = ModelPolicy
+typealias StoredSink = AuditSink

@@ -18,22 +18,50 @@ package struct InterceptionDesk: Sendable {
         package var client: String?
         package var session: String?
         package var task: String?
+        package var policy: String?
+        package var decision: String?
+        package var status: String?
+        package var tool: String?
+        package var text: String?
+        package var costAtLeast: NanoDollars?
+        package var costAtMost: NanoDollars?
         package var startedAfter: Date?
         package var startedBefore: Date?
 
         package init() {}
     }
 
-    package func list(_ principal: Principal, _ query: Query, _ page: PageRequest) async throws -> InterceptionList {
+    /// - Parameter requestID: of who reads; reading what others said is put on record.
+    package func list(
+        _ principal: Principal, _ query: Query, _ page: PageRequest, requestID: String
+    ) async throws -> InterceptionList {
         let (scope, filter) = try await narrow(principal, query)
         let found = try await gateway.interceptions.list(scope, filter, page)
+        try await ContentReads(facts: gateway.facts, principal: principal, requestID: requestID).listed(found.items)
         return InterceptionList(interceptions: found.items.map(\.shown), after: found.next)
     }
 
-    package func get(_ principal: Principal, _ id: InterceptionID) async throws -> API.Interception {
+    /// The same calls as a file, without what was said in them: a page at a time, until there are no more or nobody reads on.
+    package func csv(
+        _ principal: Principal, _ query: Query, _ write: (String) async throws -> Void
+    ) async throws {
+        let (scope, filter) = try await narrow(principal, query)
+        try await write(CSV.line(InterceptionCSV.columns))
+        var after: String?
+        repeat {
+            let page = try await gateway.interceptions.list(scope, filter, try PageRequest(limit: 1000, after: after))
+            if !page.items.isEmpty { try await write(page.items.map { CSV.line(InterceptionCSV.cells($0)) }.joined()) }
+            after = page.next
+        } while after != nil
+    }
+
+    package func get(_ principal: Principal, _ id: InterceptionID, requestID: String) async throws -> API.Interception {
         let detail = try await gateway.interceptions.get(scope(principal), id)
+        try await ContentReads(facts: gateway.facts, principal: principal, requestID: requestID).read(detail.interception)
         var shown = detail.interception.shown
         shown.answer = detail.answer
+        shown.content = detail.content
+        shown.contentRemovedAt = detail.removedAt
         shown.thoughts = detail.thoughts
         shown.toolUsages = detail.tools.map {
             ToolUsage(id: $0.id, tool: $0.name, input: $0.input, result: $0.result, isError: $0.isError)
@@ -48,16 +76,19 @@ package struct InterceptionDesk: Sendable {
         return shown
     }
 
-    package func sessions(_ principal: Principal, _ query: Query, _ page: PageRequest) async throws -> AISessionList {
+    package func sessions(
+        _ principal: Principal, _ query: Query, _ page: PageRequest, requestID: String
+    ) async throws -> AISessionList {
         let (scope, filter) = try await narrow(principal, query)
         let found = try await gateway.interceptions.sessions(scope, filter, page)
+        try await ContentReads(facts: gateway.facts, principal: principal, requestID: requestID).listed(found.items)
         return AISessionList(sessions: found.items.map(\.shown), after: found.next)
     }
 
     /// - Parameter everyones: asked for; it has effect only for who may see it.
     package func usage(_ principal: Principal, period: String?, everyones: Bool) async throws -> UsageReport {
         let scope: InterceptionScope = everyones ? scope(principal) : .own(principal)
-        let (month, lines) = try await gateway.interceptions.usage(scope, period: period)
+        let (month, lines) = try await gateway.spend.usage(scope, period: period)
         return UsageReport(
             period: month, rows: lines.map(\.shown), costNanoDollars: lines.reduce(0) { $0 + $1.cost.value },
             budget: try await gateway.budgets.show(principal, user: principal.user).shown)
@@ -81,6 +112,19 @@ package struct InterceptionDesk: Sendable {
             }
             return id
         }
+        filter.policy = query.policy
+        filter.decision = try query.decision.map { word in
+            guard let decision = InterceptionFilter.Decision(rawValue: word) else {
+                throw AppError(
+                    .badRequest, "decision is '\(word.prefix(32))'; it can be 'allowed' or 'refused'.", field: "decision")
+            }
+            return decision
+        }
+        filter.status = query.status
+        filter.tool = query.tool
+        filter.text = query.text
+        filter.costAtLeast = query.costAtLeast
+        filter.costAtMost = query.costAtMost
         filter.startedAfter = query.startedAfter
         filter.startedBefore = query.startedBefore
         return (scope(principal), filter)
@@ -107,7 +151,7 @@ extension RecordedCall {
             policy: policy, credentialHint: credentialHint, status: status, httpStatus: httpStatus, error: error,
             stopReason: stopReason,
             streamed: isStreamed, prompt: prompt, usage: usage.shown, costNanoDollars: cost.value, startedAt: startedAt,
-            endedAt: endedAt)
+            endedAt: endedAt, contentMode: contentMode.rawValue)
     }
 }
 

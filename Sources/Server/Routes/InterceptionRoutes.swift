@@ -1,6 +1,8 @@
 import API
 import Core
+import HTTPTypes
 import Hummingbird
+import NIOCore
 
 /// `/api/v2/ai-gateway/interceptions`, `…/sessions` and `…/usage`.
 struct InterceptionRoutes: Sendable {
@@ -15,22 +17,39 @@ struct InterceptionRoutes: Sendable {
     }
 
     @Sendable func list(_ call: Call) async throws -> Response {
-        try .json(try await desk.list(call.principal, try .init(call.incoming), try call.incoming.page()))
+        if call.incoming.query("format") == "csv" { return try await csv(call) }
+        return try .json(
+            try await desk.list(
+                call.principal, try .init(call.incoming), try call.incoming.page(), requestID: call.incoming.requestID))
+    }
+
+    private func csv(_ call: Call) async throws -> Response {
+        let query = try InterceptionDesk.Query(call.incoming)
+        let principal = call.principal
+        return Response(
+            status: .ok, headers: [.contentType: "text/csv; charset=utf-8"],
+            body: ResponseBody { [desk] writer in
+                var sink = writer
+                try await desk.csv(principal, query) { try await sink.write(ByteBuffer(string: $0)) }
+                try await sink.finish(nil)
+            })
     }
 
     @Sendable func get(_ call: Call) async throws -> Response {
-        try .json(try await desk.get(call.principal, try call.incoming.id("interception")))
+        try .json(try await desk.get(call.principal, try call.incoming.id("interception"), requestID: call.incoming.requestID))
     }
 
     @Sendable func sessions(_ call: Call) async throws -> Response {
-        try .json(try await desk.sessions(call.principal, try .init(call.incoming), try call.incoming.page()))
+        try .json(
+            try await desk.sessions(
+                call.principal, try .init(call.incoming), try call.incoming.page(), requestID: call.incoming.requestID))
     }
 
     /// The calls of one session, newest first.
     @Sendable func session(_ call: Call) async throws -> Response {
         var query = try InterceptionDesk.Query(call.incoming)
         query.session = try call.incoming.path("session")
-        return try .json(try await desk.list(call.principal, query, try call.incoming.page()))
+        return try .json(try await desk.list(call.principal, query, try call.incoming.page(), requestID: call.incoming.requestID))
     }
 
     /// `user=all` for everybody's, `period=2026-11`; default: one's own of this month.
@@ -51,6 +70,13 @@ extension InterceptionDesk.Query {
         client = incoming.query("client")
         session = incoming.query("session_id")
         task = incoming.query("task_id")
+        policy = incoming.query("policy")
+        decision = incoming.query("decision")
+        status = incoming.query("status")
+        tool = incoming.query("tool")
+        text = incoming.query("text")
+        costAtLeast = try incoming.queryInt("min_cost_nano_dollars").map { NanoDollars(Int64($0)) }
+        costAtMost = try incoming.queryInt("max_cost_nano_dollars").map { NanoDollars(Int64($0)) }
         startedAfter = try incoming.queryDate("started_after")
         startedBefore = try incoming.queryDate("started_before")
     }

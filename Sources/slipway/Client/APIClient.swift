@@ -69,8 +69,8 @@ struct APIClient: Sendable {
     // MARK: Bytes
 
     /// Hands the answer's body out as it comes; of a large one no more is held than a piece.
-    func download(_ path: String, _ take: (Data) throws -> Void) async throws {
-        let response = try await answer("GET", path, timeout: .seconds(60))
+    func download(_ path: String, query: [(String, String?)] = [], _ take: (Data) throws -> Void) async throws {
+        let response = try await answer("GET", path, query: query, timeout: .seconds(60))
         for try await piece in response.body { try take(Data(buffer: piece)) }
     }
 

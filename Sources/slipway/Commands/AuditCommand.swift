@@ -5,18 +5,25 @@ import Foundation
 struct AuditCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit", abstract: "The record of what was done, and its proof.",
-        subcommands: [List.self, Show.self, Verify.self, Checkpoints.self], defaultSubcommand: List.self)
+        subcommands: [
+            List.self, Show.self, Verify.self, Checkpoints.self, Export.self, Prove.self, CheckProof.self, ContentMode.self,
+            Retention.self, Hold.self, Sinks.self,
+        ], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
                 "What is on record, the newest first: model calls, and changes to accounts, tokens, providers, policies, budgets.",
             discussion:
-                "With --model only model calls, with --kind only changes ('user', 'token', 'user.roles', 'login.locked', …).")
+                "With --model, --text, --tool or --decision only model calls, with --kind only changes ('user', 'token', 'user.roles', 'login.locked', …)."
+        )
         @OptionGroup var connection: Connection
         @Option(help: "How many of each.") var limit = 50
         @Option(help: "Only what this user did.") var user: String?
         @Option(help: "Only calls of this model.") var model: String?
+        @Option(help: "Only calls with these words in prompt or answer.") var text: String?
+        @Option(help: "Only calls that asked for this tool.") var tool: String?
+        @Option(help: "Only 'allowed' or 'refused' calls.") var decision: String?
         @Option(help: "Only changes of this kind.") var kind: String?
         @Option(help: "Only changes to this subject: a user's name, 'user/token', a provider, a policy.") var subject: String?
 
@@ -26,10 +33,14 @@ struct AuditCommand: AsyncParsableCommand {
                 var record = Record()
                 if kind == nil, subject == nil {
                     let list: InterceptionList = try await client.get(
-                        APIPaths.interceptions, query: [("limit", "\(limit)"), ("initiator", user), ("model", model)])
+                        APIPaths.interceptions,
+                        query: [
+                            ("limit", "\(limit)"), ("initiator", user), ("model", model), ("text", text), ("tool", tool),
+                            ("decision", decision),
+                        ])
                     record.interceptions = list.interceptions
                 }
-                if model == nil {
+                if [model, text, tool, decision].allSatisfy({ $0 == nil }) {
                     record.facts = try await changes(client)
                 }
                 try connection.show(record) { record in
@@ -101,6 +112,7 @@ struct AuditCommand: AsyncParsableCommand {
                 "\(call.model) at \(call.providerName) for \(call.initiator) through \(call.client), \(Text.time(call.startedAt))")
             print("\(call.status), allowed by \(call.policy), \(Text.money(call.costNanoDollars))")
             if let error = call.error { print(Terminal.styled(Terminal.plain(error), .red)) }
+            describeContent(call)
             section("Prompt", call.prompt)
             section("Thoughts", call.thoughts)
             section("Answer", call.answer)
@@ -118,6 +130,17 @@ struct AuditCommand: AsyncParsableCommand {
             table.show(ifEmpty: "Nothing in the ledger yet.")
         }
 
+        /// Why there is less to see than was said.
+        private func describeContent(_ call: Interception) {
+            switch call.content {
+            case "hashed": print("Only the hashes and sizes of its content are kept.")
+            case "none": print("Nothing of its content is kept.")
+            case "removed":
+                print("Its content was removed by retention on \(call.contentRemovedAt.map(Text.time) ?? "an unknown day").")
+            default: break
+            }
+        }
+
         private func section(_ title: String, _ text: String?) {
             guard let text, !text.isEmpty else { return }
             print("\n\(Terminal.styled(title, .bold))\n\(Terminal.plain(text))")
@@ -133,18 +156,20 @@ struct AuditCommand: AsyncParsableCommand {
                 """)
         @OptionGroup var connection: Connection
         @Option(help: "File with checkpoints that were exported earlier.") var anchor: String?
+        @Option(help: "Verify this exported record, without a server.") var file: String?
 
         func run() async throws {
             try await reporting {
+                if let file { return try OfflineAudit.verify(file, anchor: try anchor.map(Self.read), connection) }
                 let checkpoints = try anchor.map(Self.read)
                 let result: AuditVerification = try await connection.client().post(
                     APIPaths.audit + "/verify", VerifyAuditRequest(anchor: checkpoints), timeout: .seconds(600))
-                try connection.show(result, text: describe)
+                try connection.show(result, text: Self.describe)
                 if !result.ok { throw ExitCode(Failure.Status.auditProblems.rawValue) }
             }
         }
 
-        private static func read(_ path: String) throws -> [AuditCheckpoint] {
+        static func read(_ path: String) throws -> [AuditCheckpoint] {
             guard let data = FileManager.default.contents(atPath: path) else {
                 throw Failure(.failed, "\(path) cannot be read.")
             }
@@ -156,7 +181,7 @@ struct AuditCommand: AsyncParsableCommand {
             }
         }
 
-        private func describe(_ result: AuditVerification) {
+        static func describe(_ result: AuditVerification) {
             let extent = "\(result.entries) entries in \(result.chains.count) chains, \(result.checkpoints) signed checkpoints"
             guard !result.ok else { return print(Terminal.styled("✓ the record verifies: ", .green) + extent) }
             print(Terminal.styled("✗ the record does not verify: ", .red) + extent)

@@ -9,7 +9,9 @@ struct Table {
     private var rows: [[String]] = []
 
     /// - Parameter titles: a title that begins with `#` heads a column of numbers.
-    init(_ titles: String...) {
+    init(_ titles: String...) { self.init(titles) }
+
+    init(_ titles: [String]) {
         columns = titles.map { $0.hasPrefix("#") ? Column(title: String($0.dropFirst()), isNumber: true) : Column(title: $0) }
     }
 

@@ -18,14 +18,21 @@ package struct Checkpoint: Sendable, Equatable {
     }
 
     /// What is signed, as JSON with sorted keys.
-    struct Body: Codable, Sendable, Equatable {
-        var version = 1
-        var number: Int64
+    package struct Body: Codable, Sendable, Equatable {
+        package var version = 1
+        package var number: Int64
         /// Microseconds since 1970.
-        var at: Int64
+        package var at: Int64
         /// SHA-256 of the body and signature before, hexadecimal; empty for the first.
-        var previous: String
-        var heads: [Head]
+        package var previous: String
+        package var heads: [Head]
+
+        package init(number: Int64, at: Int64, previous: String, heads: [Head]) {
+            self.number = number
+            self.at = at
+            self.previous = previous
+            self.heads = heads
+        }
     }
 
     package var number: Int64
@@ -50,7 +57,7 @@ package struct Checkpoint: Sendable, Equatable {
 
     package var heads: [Head] { (try? JSONDecoder().decode(Body.self, from: body))?.heads ?? [] }
 
-    static func signed(_ content: Body, keyID: String, key: Curve25519.Signing.PrivateKey) throws -> Checkpoint {
+    package static func signed(_ content: Body, keyID: String, key: Curve25519.Signing.PrivateKey) throws -> Checkpoint {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         let body = try encoder.encode(content)
@@ -60,7 +67,7 @@ package struct Checkpoint: Sendable, Equatable {
     }
 
     /// Whether the public key signed the body.
-    var isGenuine: Bool {
+    package var isGenuine: Bool {
         guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: publicKey) else { return false }
         return key.isValidSignature(signature, for: body)
     }

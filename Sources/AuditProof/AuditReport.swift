@@ -21,13 +21,17 @@ package struct AuditReport: Sendable {
     package var lastCheckpoint: Checkpoint?
     /// Bodies that were deleted since; their hashes are still covered.
     package var deletedContents: Int64 = 0
+    /// Contents and records that retention removed, with a tombstone for each that its fact covers.
+    package var removedByRetention: Int64 = 0
     /// The first thousand.
     package var problems: [Problem] = []
     package var moreProblems = 0
 
     package var isSound: Bool { problems.isEmpty }
 
-    mutating func add(
+    package init() {}
+
+    package mutating func add(
         _ kind: Problem.Kind, chain: UUID? = nil, n: Int64? = nil, subject: String? = nil, _ message: String
     ) {
         guard problems.count < 1000 else {
