@@ -12,6 +12,8 @@ if [ ${#targets[@]} = 0 ]; then
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# Where a test crashed, not the lines of all threads and libraries, which take minutes to look up.
+export SWIFT_BACKTRACE="${SWIFT_BACKTRACE:-symbolicate=fast,threads=crashed,images=none,limit=32}"
 passed=0
 failed=()
 # The built bundle itself: 'swift test' would plan the whole build anew for every target.

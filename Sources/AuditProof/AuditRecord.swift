@@ -62,7 +62,13 @@ package struct AuditRecord: Sendable, Equatable {
             guard let interception = id("interception_id"), case .number(let attempt) = values["attempt"] else { return nil }
             return "\(interception)/\(attempt)"
         }
-        return id("id")
+        if form.hasPrefix("correction-") {
+            guard let interception = id("interception_id"), case .number(let attempt) = values["attempt"],
+                case .number(let n) = values["n"]
+            else { return nil }
+            return "\(interception)/\(attempt)/\(n)"
+        }
+        return id(form.hasPrefix("tool-result-") ? "call_id" : "id")
     }
 }
 

@@ -97,7 +97,9 @@ extension AuditLink {
     /// Why a record is not what this entry is about; nil when it is.
     func problem(with record: AuditRecord) -> String? {
         let name = "The row of \(kind) \(subject)"
-        guard record.form.hasPrefix(kind + "-"), record.subject == subject else { return "\(name) is another one's." }
+        guard record.form.hasPrefix(kind.replacing("_", with: "-") + "-"), record.subject == subject else {
+            return "\(name) is another one's."
+        }
         do {
             return try record.canonical().digest == digest ? nil : "\(name) was changed."
         } catch {

@@ -35,18 +35,34 @@ package struct RecordForm: Sendable {
         thread_root_id:u credential_hint:s policy:s price_id:s hold:i request_hash:b request_size:i prompt_hash:b started_at:i refusal:s
         """
 
+    private static let ledger = """
+        interception_id:u attempt:i organization_id:u user_id:u budget_ids:a provider:s model:s state:s input_tokens:i \
+        cache_read_input_tokens:i cache_write_5m_tokens:i cache_write_1h_tokens:i output_tokens:i reasoning_tokens:i \
+        web_searches:i ttl_unknown:t hold:i cost:i price_id:s answer_hash:b answer_size:i tools_hash:b settled_at:i status:s \
+        http_status:i error:s provider_response_id:s stop_reason:s
+        """
+
     private static let all: [String: RecordForm] = {
         let forms = [
             RecordForm("interception-1", interception),
             RecordForm("interception-2", interception + " content_mode:s"),
+            RecordForm("ledger-1", ledger),
+            RecordForm("ledger-2", ledger + " service_tier:s"),
             RecordForm(
-                "ledger-1",
+                "correction-1",
                 """
-                interception_id:u attempt:i organization_id:u user_id:u budget_ids:a provider:s model:s state:s input_tokens:i \
-                cache_read_input_tokens:i cache_write_5m_tokens:i cache_write_1h_tokens:i output_tokens:i reasoning_tokens:i \
-                web_searches:i ttl_unknown:t hold:i cost:i price_id:s answer_hash:b answer_size:i tools_hash:b settled_at:i status:s \
-                http_status:i error:s provider_response_id:s stop_reason:s
+                interception_id:u attempt:i n:i run_id:u organization_id:u actor_id:u user_id:u budget_ids:a provider:s model:s \
+                cost_before:i cost_after:i price_id:s at:i
                 """),
+            RecordForm(
+                "tool-1",
+                """
+                id:u organization_id:u user_id:u token_id:u task_id:u session_id:u client:s server_id:u server:s tool:s tool_use_id:s \
+                decision:s rule:s arguments_hash:b arguments_size:i request_id:s replica_id:u at:i
+                """),
+            RecordForm(
+                "tool-result-1",
+                "call_id:u organization_id:u status:s result_hash:b result_size:i error:s duration:i at:i"),
             RecordForm(
                 "attempt-1",
                 """

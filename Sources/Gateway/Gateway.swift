@@ -79,7 +79,8 @@ package final class Gateway: Service {
         self.settle = settle
         let alerts = BudgetAlerts(pool: pool, facts: facts, metrics: configuration.metrics, logger: logger)
         self.alerts = alerts
-        let holds = HoldLoop(pool: configuration.calls, chain: calls, alerts: alerts) { request, found in
+        let holds = HoldLoop(pool: configuration.calls, chain: calls, patience: configuration.patience, alerts: alerts) {
+            request, found in
             settle.settle(Settlement(neverSent: request.interception, found))
         }
         self.holds = holds
@@ -93,7 +94,7 @@ package final class Gateway: Service {
         content = ContentLoop(store: ContentStore(pool: configuration.calls), metrics: configuration.metrics, logger: logger)
         let content = content
         flush = FlushLoop(
-            pool: configuration.calls, chains: [calls, ledger], logger: logger,
+            pool: configuration.calls, chains: [calls, ledger], patience: configuration.patience, logger: logger,
             onFlush: { reached in if let n = reached[ledger.id] { settle.confirm(upTo: n) } },
             onLoss: {
                 content.forgetStored()

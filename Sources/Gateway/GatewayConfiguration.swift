@@ -18,6 +18,8 @@ package struct GatewayConfiguration: Sendable {
     package var limits: Admission.Limits
     package var timeouts: HTTPClientRequest.Timeouts
     package var checkpoints: CheckpointSchedule
+    /// How long a call waits to be put on record. A database that takes longer is not there for it.
+    package var patience: Duration
     /// Whose YAML files are policies of the default organization; nil: none is.
     package var policyFolder: String?
     package var metrics: Metrics
@@ -28,7 +30,7 @@ package struct GatewayConfiguration: Sendable {
         prices: PriceBook,
         fixedProviders: [Provider] = [],
         limits: Admission.Limits = .init(), timeouts: HTTPClientRequest.Timeouts = .init(),
-        checkpoints: CheckpointSchedule = .init(), policyFolder: String? = nil,
+        checkpoints: CheckpointSchedule = .init(), patience: Duration = .seconds(5), policyFolder: String? = nil,
         metrics: Metrics = Metrics(), logger: Logger
     ) {
         self.pool = pool
@@ -41,6 +43,7 @@ package struct GatewayConfiguration: Sendable {
         self.limits = limits
         self.timeouts = timeouts
         self.checkpoints = checkpoints
+        self.patience = patience
         self.policyFolder = policyFolder
         self.metrics = metrics
         self.logger = logger

@@ -19,6 +19,8 @@ final class BodySink: TransferSink {
         var ending: Result<Void, any Error>?
         var end: Result<Void, any Error>?
         var isPaused = false
+        /// The next reader gets an empty piece.
+        var isWoken = false
         var headReader: CheckedContinuation<Head, any Error>?
         var bodyReader: CheckedContinuation<ByteBuffer?, any Error>?
     }
@@ -90,11 +92,22 @@ final class BodySink: TransferSink {
         reader?.resume(returning: ByteBuffer())
     }
 
-    func next(of transfer: any TransferControl) async throws -> ByteBuffer? {
+    private func wake() {
+        let reader = state.withLockedValue { state in
+            state.isWoken = state.bodyReader == nil
+            defer { state.bodyReader = nil }
+            return state.bodyReader
+        }
+        reader?.resume(returning: ByteBuffer())
+    }
+
+    /// - Parameter wakes: a cancelled reader gets an empty piece, once, and the transfer goes on.
+    func next(of transfer: any TransferControl, wakingWhenCancelled wakes: Bool = false) async throws -> ByteBuffer? {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { reader in
                 let (answer, resumes) = state.withLockedValue { state in
-                    var answer = state.takeBody()
+                    var answer = state.isWoken ? .success(ByteBuffer()) : state.takeBody()
+                    state.isWoken = false
                     if answer == nil {
                         if state.bodyReader != nil {
                             answer = .failure(AppError(.internal, "the body of an HTTP answer has two readers at once"))
@@ -111,7 +124,7 @@ final class BodySink: TransferSink {
                 if let answer { reader.resume(with: answer) }
             }
         } onCancel: {
-            transfer.cancel()
+            if wakes { wake() } else { transfer.cancel() }
         }
     }
 }
@@ -128,8 +141,13 @@ extension BodySink.State {
 
     fileprivate func takeHead() -> Result<BodySink.Head, any Error>? {
         if isHeadShown, let head { return .success(head) }
-        if case .failure(let error) = end { return .failure(error) }
-        return nil
+        return switch end {
+        case nil: nil
+        case .failure(let error): .failure(error)
+        // To curl an answer that ends inside of its head has ended as it should.
+        case .success:
+            .failure(AppError(.upstream, "the other side closed the connection inside the head of its answer", retry: .now))
+        }
     }
 
     /// What the reader gets next; nil while there is nothing.

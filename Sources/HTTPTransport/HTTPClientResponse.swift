@@ -32,6 +32,12 @@ package struct HTTPBody: AsyncSequence, Sendable {
         package mutating func next() async throws -> ByteBuffer? { try await owner.next() }
     }
 
+    /// The next piece, as an iterator gives it; but a reader that is cancelled gets an empty piece, once, and can go on: for those who read
+    /// on when their own reader has left.
+    package func nextUnlessCancelled() async throws -> ByteBuffer? {
+        try await owner.sink.next(of: owner.transfer, wakingWhenCancelled: true)
+    }
+
     /// Ends the transfer now: a read in progress throws `CancellationError`.
     package func cancel() { owner.transfer.cancel() }
 

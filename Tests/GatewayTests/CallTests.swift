@@ -17,9 +17,10 @@ import Testing
                 try await stage.gateway { gateway in
                     let call = stage.call(body, provider: provider)
                     let answer = await gateway.call(call)
-                    #expect(answer.status == 200)
+                    let text = await answer.text()
+                    try #require(answer.status == 200, "\(text)")
                     #expect(answer.header("x-slipway-interception-id") == call.id.description)
-                    #expect(await answer.text() == expected)
+                    #expect(text == expected)
                     try await eventually { try await stage.count("ai_ledger") == 1 }
                     let line = try await stage.ledger()[0]
                     #expect(line.state == "final" && line.status == "completed" && line.httpStatus == 200)

@@ -221,7 +221,7 @@ import Testing
                     try await blocker.execute("SELECT id FROM ai_budgets FOR UPDATE")
                     let refused = await gateway.call(stage.call(Stage.messages()))
                     #expect(refused.status == 503)
-                    #expect(await refused.text().contains("did not put the call on record within 5 seconds"))
+                    #expect(await refused.text().contains("did not put the call on record within"))
                 }
                 // Now the hold is committed, for nobody.
                 try await eventually {

@@ -69,7 +69,9 @@ import Testing
             #expect(try await ids { _ in } == [plain, tool, refused, bobs])
             #expect(try await ids { $0.decision = .refused } == [refused])
             #expect(try await ids { $0.decision = .allowed } == [plain, tool, bobs])
-            #expect(try await ids { $0.policy = "policy:all" } == [plain, tool, bobs])
+            let rule = try await scene.gateway.interceptions.get(.all(scene.stage.user), plain).interception.policy
+            #expect(rule.contains("all"))
+            #expect(try await ids { $0.policy = rule } == [plain, tool, bobs])
             #expect(try await ids { $0.status = "refused" } == [refused])
             #expect(try await ids { $0.tool = "read_file" } == [tool])
             #expect(try await ids { $0.tool = "write_file" } == [])

@@ -49,7 +49,7 @@ import Testing
             #expect(!lines.joined().contains("prompt 1"))
             func index(_ part: String) throws -> Int { try #require(lines.firstIndex { $0.contains(part) }) }
             let call = try index(#""form":"interception-2""#)
-            let booking = try index(#""form":"ledger-1""#)
+            let booking = try index(#""form":"ledger-2""#)
             for (change, kind, part) in [
                 ({ $0[call].replace(#""model":"test-model""#, with: #""model":"cheap-model""#) }, .changed, "was changed"),
                 ({ $0[booking].replace(/"cost":[0-9]+/, with: "\"cost\":1") }, .changed, "was changed"),

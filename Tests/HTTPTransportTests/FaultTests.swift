@@ -54,6 +54,15 @@ struct FaultTests {
         #expect(error.message == "\(name) closed the connection without an answer")
     }
 
+    @Test(arguments: [
+        "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-type: x\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ])
+    func `an answer that ends inside of its head is an error`(bytes: String) async throws {
+        let (error, name) = try await outcome(of: bytes)
+        #expect(error.code == .upstream && error.source == .upstream)
+        #expect(error.message.contains(name) || error.message.contains("head of its answer"), "\(error.message)")
+    }
+
     @Test func `an answer that is not HTTP is named so`() async throws {
         let (error, name) = try await outcome(of: "SSH-2.0-OpenSSH_9.2\r\n\r\n")
         #expect(error.code == .upstream)

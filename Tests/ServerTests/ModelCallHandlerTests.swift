@@ -20,13 +20,27 @@ import Testing
             Principal(organization: .default, user: UserID(), username: "caller", roles: [])
         }
 
-        func answer(_ incoming: ModelCallHandler.Incoming, to writer: ModelCallHandler.Writer) async -> Bool {
-            let chunk = ByteBuffer(repeating: 0x78, count: 64 << 10)
+        func answer(_ incoming: ModelCallHandler.Incoming, to writer: ModelCallHandler.Writer) async -> Endless? {
             writer.write(HTTPResponse(status: .ok))
-            while !Task.isCancelled { await writer.write(chunk) }
-            await writer.write(chunk)
-            ended.fire()
-            return false
+            return Endless(ended: ended)
+        }
+
+        struct Endless: AsyncSequence, AsyncIteratorProtocol, Sendable {
+            let ended: Signal
+            private var isLast = false
+
+            init(ended: Signal) { self.ended = ended }
+
+            func makeAsyncIterator() -> Endless { self }
+
+            mutating func next() async -> ByteBuffer? {
+                if isLast {
+                    ended.fire()
+                    return nil
+                }
+                isLast = Task.isCancelled
+                return ByteBuffer(repeating: 0x78, count: 64 << 10)
+            }
         }
     }
 
@@ -43,14 +57,27 @@ import Testing
         }
     }
 
-    private func withHandler(_ calls: any ModelCalls, _ body: (_ url: String) async throws -> Void) async throws {
+    @Test func `a client that takes nothing of its answer for too long counts as gone`() async throws {
+        let ended = Signal()
+        try await withHandler(OneMore(ended: ended), patience: .milliseconds(100)) { url in
+            let client = try RawSocket(url, patience: 30, receiveBuffer: 4096)
+            client.send(Data("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".utf8))
+            _ = client.receive()
+            await ended.wait()
+            withExtendedLifetime(client) {}
+        }
+    }
+
+    private func withHandler(
+        _ calls: any ModelCalls, patience: TimeAmount = .seconds(300), _ body: (_ url: String) async throws -> Void
+    ) async throws {
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline(withPipeliningAssistance: false)
                     try channel.pipeline.syncOperations.addHandler(HTTP1ToHTTPServerCodec(secure: false))
-                    try channel.pipeline.syncOperations.addHandler(ModelCallHandler(calls))
+                    try channel.pipeline.syncOperations.addHandler(ModelCallHandler(calls, patience: patience))
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()

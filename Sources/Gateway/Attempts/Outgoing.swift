@@ -22,7 +22,7 @@ struct Outgoing: Sendable {
             headers = HeaderEdits.upstream(translation.headers, key: Self.plainKey(attempt), type: provider.type)
             // Claude's own body stays as the client wrote it, but for what Bedrock wants elsewhere.
             if translation.passesBody,
-                let edits = try? BedrockBody.edits(facts.call.body, betas: Self.betas(facts.call.headers))
+                let edits = try? BedrockBody.edits(facts.call.body, betas: translation.betas)
             {
                 body = BodyEdit.apply(all: edits, to: facts.call.body)
             }
@@ -50,12 +50,6 @@ struct Outgoing: Sendable {
             method: method, url: provider.url(for: route), headers: headers, body: body,
             timeouts: provider.settings.of(attempt.target.model).timeouts(timeouts),
             allowPrivateAddresses: provider.allowsPrivateAddresses)
-    }
-
-    /// The client's `anthropic-beta`, whose place on Bedrock is in the body.
-    private static func betas(_ headers: [(name: String, value: String)]) -> [String] {
-        headers.filter { $0.name.lowercased() == "anthropic-beta" }.flatMap { $0.value.split(separator: ",") }
-            .map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }
     }
 
     // MARK: Amazon

@@ -10,12 +10,7 @@ struct FactCheck {
     let tombstones: TombstoneCheck
 
     func check(_ page: [AuditLink], _ report: inout AuditReport) async throws {
-        // Some kinds are compared by digest alone: nothing of them is proved apart.
-        func subjects(_ kind: AuditEntry.Kind) -> [String] { page.filter { $0.kind == kind.rawValue }.map(\.subject) }
-        var rows = try await RecordRows(connection: connection).read(page).mapValues { $0.mapValues(\.digest) }
-        rows[AuditEntry.Kind.correction.rawValue] = try await corrections(subjects(.correction))
-        rows[AuditEntry.Kind.tool.rawValue] = try await toolCalls(subjects(.tool))
-        rows[AuditEntry.Kind.toolResult.rawValue] = try await toolResults(subjects(.toolResult))
+        let rows = try await RecordRows(connection: connection).read(page).mapValues { $0.mapValues(\.digest) }
         let removed = try await tombstones.covered(page.filter { rows[$0.kind]?[$0.subject] == nil })
         for entry in page {
             guard let found = rows[entry.kind] else {

@@ -10,10 +10,9 @@ import Postgres
 /// write-ahead log is written in order. It checks first that the heads it knows are still there: a database that crashed meanwhile
 /// came back without the newest of them.
 final class FlushLoop: Sendable {
-    static let limit = Duration.seconds(5)
-
     private let pool: PostgresPool
     private let chains: [AuditChain]
+    private let patience: Duration
     private let logger: Logger
     private let flushed = NIOLockedValueBox<[UUID: Int64]>([:])
     private let onFlush: @Sendable ([UUID: Int64]) -> Void
@@ -24,11 +23,13 @@ final class FlushLoop: Sendable {
     ///   - onFlush: up to which number each chain is on disk.
     ///   - onLoss: the heads must be read again.
     init(
-        pool: PostgresPool, chains: [AuditChain], logger: Logger, onFlush: @escaping @Sendable ([UUID: Int64]) -> Void,
+        pool: PostgresPool, chains: [AuditChain], patience: Duration, logger: Logger,
+        onFlush: @escaping @Sendable ([UUID: Int64]) -> Void,
         onLoss: @escaping @Sendable () -> Void
     ) {
         self.pool = pool
         self.chains = chains
+        self.patience = patience
         self.logger = logger
         self.onFlush = onFlush
         self.onLoss = onLoss
@@ -46,11 +47,11 @@ final class FlushLoop: Sendable {
 
     /// Returns when everything that was committed before the call is on disk.
     ///
-    /// - Throws: `unavailable` when that fails or takes over five seconds.
+    /// - Throws: `unavailable` when that fails or takes longer than the patience.
     func wait() async throws {
         guard let batcher = batcher.withLockedValue({ $0 }) else { return }
         do {
-            try await batcher.submit((), within: Self.limit)
+            try await batcher.submit((), within: patience)
         } catch {
             throw AppError(
                 .unavailable, "The call could not be put on record, so its answer is withheld. Try again.",
@@ -67,7 +68,7 @@ final class FlushLoop: Sendable {
     func post() { batcher.withLockedValue { $0 }?.post([()]) }
 
     func expire() {
-        batcher.withLockedValue { $0 }?.expire(AppError(.timeout, "The database did not confirm the record within 5 seconds."))
+        batcher.withLockedValue { $0 }?.expire(AppError(.timeout, "The database did not confirm the record in time."))
     }
 
     func idle() async { await batcher.withLockedValue { $0 }?.idle() }

@@ -15,6 +15,9 @@ struct RecordRows {
             AuditEntry.Kind.interception.rawValue: try await interceptions(subjects(.interception)),
             AuditEntry.Kind.ledger.rawValue: try await ledger(subjects(.ledger)),
             AuditEntry.Kind.attempt.rawValue: try await AttemptRows.canonicals(subjects(.attempt), connection),
+            AuditEntry.Kind.correction.rawValue: try await corrections(subjects(.correction)),
+            AuditEntry.Kind.tool.rawValue: try await toolCalls(subjects(.tool)),
+            AuditEntry.Kind.toolResult.rawValue: try await toolResults(subjects(.toolResult)),
             AuditEntry.Kind.fact.rawValue: try await facts(subjects(.fact)),
         ]
     }

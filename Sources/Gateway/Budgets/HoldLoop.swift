@@ -34,22 +34,22 @@ final class HoldLoop: Sendable {
         var generation: Int
     }
 
-    /// How long a caller waits for its hold. A database that takes longer is not there for it.
-    static let limit = Duration.seconds(5)
-
     private let chain: AuditChain
     private let doubts: HoldDoubts
+    private let patience: Duration
     /// Nil looks where the chain stands, and what became of holds in doubt.
     private let batcher: Batcher<Request?, Grant?>
 
     /// - Parameters:
+    ///   - patience: how long a caller waits for its hold.
     ///   - alerts: notices budgets that reach a threshold.
     ///   - onOrphan: books a hold that stands although its call was refused and never sent.
     init(
-        pool: PostgresPool, chain: AuditChain, alerts: BudgetAlerts,
+        pool: PostgresPool, chain: AuditChain, patience: Duration, alerts: BudgetAlerts,
         onOrphan: @escaping @Sendable (Request, HoldDoubts.Found) -> Void
     ) {
         self.chain = chain
+        self.patience = patience
         let doubts = HoldDoubts(pool: pool)
         self.doubts = doubts
         batcher = Batcher(largest: 256) { batch in
@@ -74,7 +74,7 @@ final class HoldLoop: Sendable {
     /// - Throws: `budgetExceeded` when too little is left; `rateLimited`; `LimitBusy` to those who may wait; the refusal of a request that has one; `unavailable` without the database.
     func take(_ request: Request) async throws -> Grant {
         do {
-            guard let grant = try await batcher.submit(request, within: Self.limit) else {
+            guard let grant = try await batcher.submit(request, within: patience) else {
                 throw AppError(.internal, "The hold has no outcome.")
             }
             return grant
@@ -82,7 +82,7 @@ final class HoldLoop: Sendable {
             doubts.note([request])
             throw AppError(
                 .unavailable,
-                "The database did not put the call on record within \(Self.limit.components.seconds) seconds, so it was not sent. Try again.",
+                "The database did not put the call on record within \(patience.components.seconds) seconds, so it was not sent. Try again.",
                 retry: .after(.seconds(2)), cause: late)
         }
     }

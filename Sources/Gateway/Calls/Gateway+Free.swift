@@ -7,13 +7,17 @@ import NIOCore
 /// Model lists and token counts.
 extension Gateway {
     func passFree(_ call: GatewayCall, _ settings: Settings) async throws -> GatewayAnswer {
-        if call.provider == ModelRoute.path { return try await freeByRoute(call, settings) }
+        if call.method == "POST" { return try await countTokens(call, settings) }
+        if call.provider == ModelRoute.path { return modelList(call, settings) }
         guard let provider = settings.provider(named: call.provider, organization: call.principal.organization),
             let key = health.keys(of: provider, at: .now).first
         else {
             throw AppError(
                 .unavailable,
                 "The provider '\(call.provider)' has no key; an admin can add one: slipway providers key \(call.provider).")
+        }
+        if provider.type == .bedrock {
+            throw AppError(.notFound, "Bedrock's own endpoint has no list of models; see slipway models list.")
         }
         return try await pass(call, provider, key, route: call.route, body: call.body)
     }
@@ -34,9 +38,8 @@ extension Gateway {
             body: GatewayBody(answer))
     }
 
-    /// Under `auto` the list is of routes and priced models; tokens are counted by the first target.
-    private func freeByRoute(_ call: GatewayCall, _ settings: Settings) async throws -> GatewayAnswer {
-        if call.method == "GET" { return modelList(call, settings) }
+    /// The prompt goes to a provider, so policies are asked as for any call. The first target counts that speaks the client's protocol.
+    private func countTokens(_ call: GatewayCall, _ settings: Settings) async throws -> GatewayAnswer {
         let api: ModelProtocol = call.route.contains("countTokens") ? .gemini : .messages
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
         let plan: RoutePlan
@@ -44,18 +47,22 @@ extension Gateway {
             plan = try settings.plan(
                 call, api, summary, client: ClientProgram.detect(headers: call.headers, metadataUserID: nil).client, seed: "")
         } catch let denied as RoutePlan.Denied { throw denied.error }
-        let target = plan.targets[0]
+        guard let target = plan.targets.first(where: { $0.format == nil && $0.provider.type != .bedrock }) else {
+            throw AppError(
+                .notFound,
+                "\(plan.targets[0].provider.name) counts no tokens in this protocol; only a provider of its own kind does.")
+        }
         guard let key = health.keys(of: target.provider, at: .now).first else {
             throw AppError(.unavailable, "The provider '\(target.provider.name)' has no key.")
         }
         var route = call.route
-        if api == .gemini { route = "v1beta/models/\(target.model):countTokens" }
+        if api == .gemini, target.model != summary.model { route = "v1beta/models/\(target.model):countTokens" }
         return try await pass(
             call, target.provider, key, route: route,
             body: BodyEdit.apply(all: [BodyEdit.model(target.model, summary)].compactMap { $0 }, to: call.body))
     }
 
-    /// In the shape that Anthropic's and OpenAI's clients both read.
+    /// Under `auto`: its routes and the priced models of all providers, in the shape that Anthropic's and OpenAI's clients both read.
     private func modelList(_ call: GatewayCall, _ settings: Settings) -> GatewayAnswer {
         let organization = call.principal.organization
         let providers = settings.providers(of: organization).filter(\.isEnabled)

@@ -14,11 +14,7 @@ extension Gateway {
                 retry: .after(.seconds(5)))
         }
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
-        if api == .gemini, summary.stream, !call.route.contains("alt=sse") {
-            throw AppError(
-                .badRequest, "streamGenerateContent is served with ?alt=sse only: other streams cannot be read along.", field: "alt"
-            )
-        }
+        if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
         var interception = identify(call, api, summary)
         interception.keep(settings.contentMode(of: call.principal.organization))
         var plan: RoutePlan

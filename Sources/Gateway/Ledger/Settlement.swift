@@ -96,7 +96,8 @@ struct LedgerDigest {
     var stopReason: String?
 
     static func canonical(_ row: LedgerDigest) -> Canonical {
-        var canonical = Canonical("ledger-1")
+        // The tier came later, and a form is never changed.
+        var canonical = Canonical(row.usage.serviceTier == nil ? "ledger-1" : "ledger-2")
         canonical.add(row.interception)
         canonical.add(row.attempt)
         canonical.add(row.organization)
@@ -125,7 +126,6 @@ struct LedgerDigest {
         canonical.add(row.error)
         canonical.add(row.responseID)
         canonical.add(row.stopReason)
-        // Rows from before it was known have digests without it.
         if let tier = row.usage.serviceTier { canonical.add(tier.rawValue) }
         return canonical
     }

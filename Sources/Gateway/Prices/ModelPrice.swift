@@ -120,12 +120,13 @@ extension ModelPrice {
         package func hasTable(_ tier: ServiceTier) -> Bool { tier == .standard || services?[tier.rawValue] != nil }
     }
 
-    /// - Parameter validFrom: with microseconds at most, as the database has it.
+    /// Times are cut to whole microseconds, as the database has them: a fraction of one could be rounded otherwise on its way there.
     init(
         providerType: ProviderType, model: String, validFrom: Date, validTo: Date?, organization: OrganizationID?, body: Body
     ) throws {
         self.providerType = providerType
         self.model = model
+        let (validFrom, validTo) = (Date(microseconds: validFrom.microseconds), validTo.map { Date(microseconds: $0.microseconds) })
         self.validFrom = validFrom
         self.validTo = validTo
         self.body = body

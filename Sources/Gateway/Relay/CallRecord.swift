@@ -84,7 +84,8 @@ final class CallRecord: Sendable {
                 state.contentType = isStream ? "text/event-stream" : "application/json"
                 if isStream { state.translator = translation.translator }
             }
-            if !isStream { state.own = AnswerReader(state.target.api, streamed: false) }
+            // Some answer a stream to those who asked for none.
+            if state.own.isStreamed != isStream { state.own = AnswerReader(state.target.api, streamed: isStream) }
             return isStream
         }
     }

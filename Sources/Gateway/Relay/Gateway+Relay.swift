@@ -70,6 +70,8 @@ extension Gateway {
         var headers: [(name: String, value: String)]?
         var asksForUsage: Bool
         var attempts: Int
+        /// A stream whose first event is an error (`overloaded_error`): nothing of it was handed out yet.
+        var firstError: UpstreamError?
     }
 
     // MARK: Attempts
@@ -101,7 +103,9 @@ extension Gateway {
                     return upstream
                 }
                 upstream.response.body.cancel()
-                log.end(status: upstream.response.status, error: "HTTP \(upstream.response.status)")
+                log.end(
+                    status: upstream.response.status,
+                    error: upstream.firstError.map { "\($0.type): \($0.message)" } ?? "HTTP \(upstream.response.status)")
                 attempt = next
             } catch let error as AppError where error.source == .upstream || error.code == .timeout {
                 health.failed(attempt.target, at: .now)
@@ -111,6 +115,10 @@ extension Gateway {
                     throw error
                 }
                 attempt = next
+            } catch {
+                log.end(status: nil, error: (error as? AppError)?.message ?? "the client left")
+                if log.lines.count > 1 { record.keep(log.lines) }
+                throw error
             }
         }
     }
@@ -118,12 +126,12 @@ extension Gateway {
     /// Remembers how the target fared.
     private func judge(_ upstream: Upstream, _ attempt: Attempt) -> AttemptVerdict {
         let status = upstream.response.status
-        if AttemptVerdict.isFailure(status: status) {
+        if AttemptVerdict.isFailure(status: status) || upstream.firstError != nil {
             health.failed(attempt.target, at: .now)
         } else {
             health.succeeded(attempt.target)
         }
-        if status < 300 { return .answer }
+        if status < 300 { return upstream.firstError == nil ? .answer : .otherTarget }
         let verdict = AttemptVerdict(
             status: status, retryAfter: AttemptVerdict.retryAfter { upstream.response.header($0) })
         if case .otherKey(let time) = verdict { health.rest(attempt.key, of: attempt.target.provider, for: time, at: .now) }
@@ -142,10 +150,7 @@ extension Gateway {
         if upstream.isStream {
             var iterator = response.body.makeAsyncIterator()
             upstream.first = try await iterator.next()
-            if queue.hasMore, target.format == nil, let first = upstream.first, let error = Self.firstError(first, target.api) {
-                response.body.cancel()
-                throw AppError(.upstream, "\(error.type): \(error.message)")
-            }
+            if queue.hasMore, let first = upstream.first { upstream.firstError = Self.firstError(first, target) }
         } else {
             upstream.whole = try await response.body.collect(upTo: AnswerReader.defaultContentLimit)
         }
@@ -153,10 +158,18 @@ extension Gateway {
         return upstream
     }
 
-    /// A stream whose very first event is an error (`overloaded_error`): nothing of it was handed out yet.
-    private static func firstError(_ bytes: ByteBuffer, _ api: ModelProtocol) -> UpstreamError? {
-        var reader = AnswerReader(api, streamed: true)
-        try? reader.feed(bytes)
+    private static func firstError(_ bytes: ByteBuffer, _ target: Target) -> UpstreamError? {
+        var reader = AnswerReader(target.api, streamed: true)
+        if var translator = target.translation?.translator {
+            _ = translator.receive(bytes)
+            reader = translator.reader
+            // Frames of Bedrock that are exceptions, and others that end it at once.
+            if translator.isFinished, !reader.isComplete, reader.error == nil, reader.generatedBytes == 0 {
+                return UpstreamError(type: "api_error", message: "the stream began with an error")
+            }
+        } else {
+            try? reader.feed(bytes)
+        }
         return reader.generatedBytes == 0 ? reader.error : nil
     }
 

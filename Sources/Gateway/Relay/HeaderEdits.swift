@@ -15,6 +15,8 @@ enum HeaderEdits {
         "accept-encoding",
         "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-slipway-task-id",
         "x-slipway-class", "idempotency-key",
+        // What they choose is not ours to pass on: see GeminiQuery.
+        "x-goog-fieldmask", "x-http-method-override",
     ]
 
     static func upstream(_ headers: [(name: String, value: String)], key: Secret<String>, type: ProviderType) -> [(

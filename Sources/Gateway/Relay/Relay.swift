@@ -60,10 +60,19 @@ final class Relay: Sendable {
             do {
                 var chunk = first
                 if chunk == nil {
-                    var iterator = upstream.makeAsyncIterator()
-                    chunk = try await iterator.next()
+                    if drain > .zero {
+                        chunk = try await upstream.nextUnlessCancelled()
+                    } else {
+                        var iterator = upstream.makeAsyncIterator()
+                        chunk = try await iterator.next()
+                    }
                 }
                 guard let chunk else { return end(.ended) }
+                if drain > .zero, Task.isCancelled {
+                    try record.state.withLockedValue { try $0.read(chunk) }
+                    clientLeft()
+                    return nil
+                }
                 if let output = chunk.readableBytes > 0 ? try pass(chunk) : ping() { return output }
             } catch {
                 return end(cause(of: error))
@@ -73,11 +82,15 @@ final class Relay: Sendable {
 
     /// The reader is gone. What was complete by then is a complete call: some clients close before the last chunk.
     func clientLeft() {
-        let wasOver = state.withLockedValue { state in
-            defer { state.isOver = true }
-            return state.isOver
+        let (wasOver, unread) = state.withLockedValue { state in
+            defer {
+                state.isOver = true
+                state.first = nil
+            }
+            return (state.isOver, state.first)
         }
         if wasOver { return }
+        if let unread { try? record.state.withLockedValue { try $0.read(unread) } }
         if drain > .zero, !record.state.withLockedValue({ $0.reader.isComplete }) {
             // Awaited by the admission, which counts the call until its record ends; a shutdown cancels the upstream.
             Task { await self.readOn() }
@@ -212,9 +225,10 @@ final class Relay: Sendable {
     private func end(_ cause: EndCause) -> ByteBuffer? {
         if isTranslated { return endTranslated(cause) }
         let facts = record.facts
-        let reader = record.state.withLockedValue { record in
+        let (reader, hadError) = record.state.withLockedValue { record in
+            let hadError = record.own.error != nil
             if case .ended = cause { record.own.finish() }
-            return record.own
+            return (record.own, hadError)
         }
         var tail = ByteBuffer()
         var released = ByteBuffer()
@@ -238,7 +252,7 @@ final class Relay: Sendable {
             }
         }
         record.state.withLockedValue { $0.recorder.append(released) }
-        let closing = closing(cause, reader, facts)
+        let closing = hadError ? ByteBuffer() : closing(cause, reader, facts)
         if closing.readableBytes > 0 {
             tail.writeImmutableBuffer(closing)
             record.state.withLockedValue { $0.recorder.append(closing) }
@@ -248,9 +262,14 @@ final class Relay: Sendable {
     }
 
     private func closing(_ cause: EndCause, _ reader: AnswerReader, _ facts: CallRecord.Facts) -> ByteBuffer {
-        if reader.isComplete || !reader.isStreamed || reader.error != nil { return ByteBuffer() }
+        if reader.isComplete || !reader.isStreamed { return ByteBuffer() }
         switch cause {
         case .ended:
+            // What came without its end was not handed out, an error neither.
+            if let error = reader.error {
+                return ErrorShape.streamError(
+                    facts.api, status: 502, message: "\(error.type): \(error.message)", requestID: facts.call.requestID)
+            }
             return ErrorShape.streamError(
                 facts.api, status: 502, message: "The provider's answer ended before its end.", requestID: facts.call.requestID)
         case .upstreamFailed(let error):

@@ -9,14 +9,22 @@ struct Translation: Sendable {
     var format: UpstreamFormat
     var upstream: UpstreamRequest
     var context: AnswerContext
+    /// The client's `anthropic-beta` flags that Bedrock takes; their place there is in the body.
+    var betas: [String] = []
+    private var betaLosses = Losses()
 
     /// - Throws: `badRequest` for what the upstream cannot be asked.
-    init(_ request: ClientRequest, _ target: Target, _ format: UpstreamFormat, requestID: String) throws(AppError) {
+    init(_ request: ClientRequest, _ target: Target, _ format: UpstreamFormat, _ call: GatewayCall) throws(AppError) {
         self.request = request
         self.format = format
         upstream = try request.encode(
             for: format, model: target.model, defaultMaxOutputTokens: min(32_000, target.price.maxOutputTokens))
-        context = AnswerContext(request, upstream, requestID: requestID, created: Int(Date().timeIntervalSince1970))
+        context = AnswerContext(request, upstream, requestID: call.requestID, created: Int(Date().timeIntervalSince1970))
+        if passesBody {
+            let (taken, dropped) = BedrockBetas.divide(Self.betas(call.headers), model: target.model)
+            betas = taken
+            for flag in dropped { betaLosses.note("anthropic-beta.\(flag)") }
+        }
     }
 
     var translator: AnswerTranslator { AnswerTranslator(request, from: format, context) }
@@ -25,7 +33,12 @@ struct Translation: Sendable {
     var passesBody: Bool { format == .bedrockMessages && request.api == .messages }
 
     /// What the client asked for and the upstream is not.
-    var losses: Losses { passesBody ? Losses() : upstream.losses }
+    var losses: Losses { passesBody ? betaLosses : upstream.losses }
+
+    private static func betas(_ headers: [(name: String, value: String)]) -> [String] {
+        headers.filter { $0.name.lowercased() == "anthropic-beta" }.flatMap { $0.value.split(separator: ",") }
+            .map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }
+    }
 
     /// Where the upstream is asked.
     func route(model: String) -> String {
@@ -72,7 +85,7 @@ extension RoutePlan {
                     let request: ClientRequest
                     if let read { request = read } else { request = try ClientRequest.read(call.body, as: api) }
                     read = request
-                    target.translation = try Translation(request, target, format, requestID: call.requestID)
+                    target.translation = try Translation(request, target, format, call)
                 } catch {
                     refusal = refusal ?? error
                     continue

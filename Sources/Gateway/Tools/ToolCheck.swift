@@ -1,10 +1,11 @@
+import AuditProof
 import Core
 import Foundation
 import Postgres
 
 /// Compares entries about calls of tools with their rows.
-extension FactCheck {
-    func toolCalls(_ subjects: [String]) async throws -> [String: Data] {
+extension RecordRows {
+    func toolCalls(_ subjects: [String]) async throws -> [String: Canonical] {
         if subjects.isEmpty { return [:] }
         let rows = try await connection.query(
             """
@@ -20,13 +21,13 @@ extension FactCheck {
                     toolUseID: try row["tool_use_id"], decision: try row["decision"], rule: try row["rule"],
                     argumentsHash: try row["arguments_hash"], argumentsSize: try row["arguments_size"],
                     requestID: try row["request_id"], replica: try row["replica_id"])
-                var digest = facts.digest(at: try row["at"])
-                if !Self.agrees(try row["arguments"], facts.argumentsHash) { digest = Data() }
-                return (facts.id.uuidString.lowercased(), digest)
+                var canonical = facts.canonical(at: try row["at"])
+                if !Self.agrees(try row["arguments"], facts.argumentsHash) { canonical = Canonical("the content is another") }
+                return (facts.id.uuidString.lowercased(), canonical)
             })
     }
 
-    func toolResults(_ subjects: [String]) async throws -> [String: Data] {
+    func toolResults(_ subjects: [String]) async throws -> [String: Canonical] {
         if subjects.isEmpty { return [:] }
         let rows = try await connection.query(
             """
@@ -39,9 +40,9 @@ extension FactCheck {
                     call: try row["call_id"], organization: try row["organization_id"], status: try row["status"],
                     resultHash: try row["result_hash"], resultSize: try row["result_size"], error: try row["error"],
                     microseconds: try row["duration"])
-                var digest = facts.digest(at: try row["at"])
-                if !Self.agrees(try row["result"], facts.resultHash) { digest = Data() }
-                return (facts.call.uuidString.lowercased(), digest)
+                var canonical = facts.canonical(at: try row["at"])
+                if !Self.agrees(try row["result"], facts.resultHash) { canonical = Canonical("the content is another") }
+                return (facts.call.uuidString.lowercased(), canonical)
             })
     }
 

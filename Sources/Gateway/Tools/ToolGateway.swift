@@ -36,7 +36,7 @@ package final class ToolGateway: Sendable {
         logins = ToolLogins(servers: servers, transport: configuration.transport)
         calls = ToolCallStore(pool: pool)
         sessions = ToolSessions(pool: pool)
-        recorder = ToolRecorder(pool: pool, replica: configuration.replica)
+        recorder = ToolRecorder(pool: pool, replica: configuration.replica, patience: configuration.patience)
         transport = configuration.transport
         replica = configuration.replica
         logger = configuration.logger

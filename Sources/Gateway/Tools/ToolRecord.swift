@@ -51,7 +51,7 @@ struct ToolCallRecord: Sendable {
         var replica: ReplicaID
 
         /// - Parameter at: when the call began, in microseconds since 1970.
-        func digest(at: Int64) -> Data {
+        func canonical(at: Int64) -> Canonical {
             var canonical = Canonical("tool-1")
             canonical.add(id)
             canonical.add(organization)
@@ -71,7 +71,7 @@ struct ToolCallRecord: Sendable {
             canonical.add(requestID)
             canonical.add(replica)
             canonical.add(at)
-            return canonical.digest
+            return canonical
         }
     }
 }
@@ -116,7 +116,7 @@ struct ToolResultRecord: Sendable {
         var microseconds: Int64
 
         /// - Parameter at: when the call ended, in microseconds since 1970.
-        func digest(at: Int64) -> Data {
+        func canonical(at: Int64) -> Canonical {
             var canonical = Canonical("tool-result-1")
             canonical.add(call)
             canonical.add(organization)
@@ -126,7 +126,7 @@ struct ToolResultRecord: Sendable {
             canonical.add(error)
             canonical.add(microseconds)
             canonical.add(at)
-            return canonical.digest
+            return canonical
         }
     }
 }

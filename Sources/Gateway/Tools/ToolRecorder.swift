@@ -11,10 +11,11 @@ final class ToolRecorder: Sendable {
         case both(ToolCallRecord, ToolResultRecord)
     }
 
-    private static let limit = Duration.seconds(5)
+    private let patience: Duration
     private let batcher: Batcher<Item, Void>
 
-    init(pool: PostgresPool, replica: ReplicaID) {
+    init(pool: PostgresPool, replica: ReplicaID, patience: Duration) {
+        self.patience = patience
         // A chain of the facts' kind: calls of tools are few, and must not wait for changes that admins make.
         let chain = AuditChain(.facts, replica: replica)
         batcher = Batcher(largest: 100) { batch in
@@ -23,10 +24,10 @@ final class ToolRecorder: Sendable {
         }
     }
 
-    /// - Throws: `unavailable` when it fails or takes over five seconds.
+    /// - Throws: `unavailable` when it fails or takes longer than the patience.
     func record(_ item: Item) async throws {
         do {
-            try await batcher.submit(item, within: Self.limit)
+            try await batcher.submit(item, within: patience)
         } catch {
             throw AppError(
                 .unavailable, "The call of the tool could not be put on record, so it is refused. Try again.",
@@ -35,7 +36,7 @@ final class ToolRecorder: Sendable {
         }
     }
 
-    func expire() { batcher.expire(AppError(.timeout, "The database did not confirm the record within 5 seconds.")) }
+    func expire() { batcher.expire(AppError(.timeout, "The database did not confirm the record in time.")) }
     func idle() async { await batcher.idle() }
 
     private static func write(_ batch: [Item], _ pool: PostgresPool, _ chain: AuditChain) async -> Result<Void, any Error> {
@@ -56,9 +57,11 @@ final class ToolRecorder: Sendable {
                 try await chain.prepare(connection)
                 let at: Int64 = try await connection.query("SELECT \(unsafeSQL: microseconds("clock_timestamp()")) AS at")[0]["at"]
                 let entries =
-                    callRows.map { AuditEntry(.tool, subject: $0.id.uuidString.lowercased(), digest: $0.facts.digest(at: at)) }
+                    callRows.map {
+                        AuditEntry(.tool, subject: $0.id.uuidString.lowercased(), digest: $0.facts.canonical(at: at).digest)
+                    }
                     + resultRows.map {
-                        AuditEntry(.toolResult, subject: $0.call.uuidString.lowercased(), digest: $0.facts.digest(at: at))
+                        AuditEntry(.toolResult, subject: $0.call.uuidString.lowercased(), digest: $0.facts.canonical(at: at).digest)
                     }
                 let draft = try chain.draft(entries, at: at)
                 var statements: [Query] = []

@@ -6,7 +6,7 @@ import NIOCore
 package enum BedrockBody {
     package static let version = "bedrock-2023-05-31"
 
-    /// - Parameter betas: the client's `anthropic-beta` header, whose place on Bedrock is in the body; only those that Bedrock takes.
+    /// - Parameter betas: the client's `anthropic-beta` header, whose place on Bedrock is in the body; only those that Bedrock takes (`BedrockBetas`).
     /// - Returns: edits in ascending order, for `BodyEdit.apply(all:to:)`.
     /// - Throws: `badRequest` for a body that is no JSON object, or names the same field twice.
     package static func edits(_ body: ByteBuffer, betas: [String] = []) throws(AppError) -> [BodyEdit] {

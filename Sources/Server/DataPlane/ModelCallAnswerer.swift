@@ -19,7 +19,7 @@ struct ModelCallAnswerer: ModelCalls {
         return principal
     }
 
-    func answer(_ incoming: ModelCallHandler.Incoming, to writer: ModelCallHandler.Writer) async -> Bool {
+    func answer(_ incoming: ModelCallHandler.Incoming, to writer: ModelCallHandler.Writer) async -> GatewayBody? {
         let head = incoming.head
         let opened = frame.open(head.headerFields, requestID: SlipwayContext.newRequestID(), peer: incoming.peer)
         let path = String((head.path ?? "").prefix { $0 != "?" })
@@ -34,11 +34,10 @@ struct ModelCallAnswerer: ModelCalls {
         if let whole = answer.body.whole {
             if status.code != 204, status.code != 304 { fields[.contentLength] = String(whole.readableBytes) }
             writer.write(HTTPResponse(status: status, headerFields: fields), whole: whole)
-            return true
+            return nil
         }
         writer.write(HTTPResponse(status: status, headerFields: fields))
-        for await chunk in answer.body { await writer.write(chunk) }
-        return !Task.isCancelled
+        return answer.body
     }
 
     private func answer(_ incoming: ModelCallHandler.Incoming, path: String, _ opened: RequestFrame.Opened) async -> GatewayAnswer {

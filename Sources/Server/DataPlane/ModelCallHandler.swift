@@ -5,11 +5,16 @@ import NIOHTTPTypes
 
 /// What the handler needs of who answers.
 protocol ModelCalls: Sendable {
+    /// What follows the head of a stream. Dropped, or cancelled with the task that reads it, when the client has left.
+    associatedtype Stream: AsyncSequence, Sendable where Stream.Element == ByteBuffer, Stream.Failure == Never
+
     /// Who makes this call; nil: it is the router's.
     func caller(of head: HTTPRequest) -> Principal?
 
-    /// - Returns: false when the answer broke off, because the client has left.
-    func answer(_ incoming: ModelCallHandler.Incoming, to writer: ModelCallHandler.Writer) async -> Bool
+    /// Writes the whole answer, or the head of a stream.
+    ///
+    /// - Returns: what is to follow; nil when all is written.
+    func answer(_ incoming: ModelCallHandler.Incoming, to writer: ModelCallHandler.Writer) async -> Stream?
 }
 
 /// The data plane: in front of the router on every connection it takes the calls of models out and answers them on the connection's
@@ -36,6 +41,7 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private static let mostHeldBytes = 64 << 10
 
     private let answerer: any ModelCalls
+    private let patience: TimeAmount
     private var context: ChannelHandlerContext?
     private var executor: LoopExecutor?
     private var turns = ConnectionTurns()
@@ -48,11 +54,17 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// The request that is being refused is still arriving: closing now would reset the connection under its sender.
     private var isRefusedEarly = false
     private var writableWaiter: CheckedContinuation<Void, Never>?
+    /// Ends the connection of a client that reads nothing any more.
+    private var stall: Scheduled<Void>?
     private var held: CircularBuffer<HTTPRequestPart> = []
     private var heldBytes = 0
     private var isReadWanted = false
 
-    init(_ answerer: any ModelCalls) { self.answerer = answerer }
+    /// - Parameter patience: for a client that takes nothing of an answer that is there. It holds a place, budget and the upstream.
+    init(_ answerer: any ModelCalls, patience: TimeAmount = .seconds(Int64(Disconnect.patience.components.seconds))) {
+        self.answerer = answerer
+        self.patience = patience
+    }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
@@ -137,9 +149,32 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
         body = ByteBuffer()
         let writer = Writer(handler: NIOLoopBound(self, eventLoop: context.eventLoop))
         // Ends with the call, and is cancelled when the client leaves; the gateway's shutdown ends all calls.
-        answering = Task(executorPreference: executor) { [answerer] in
-            let isWhole = await answerer.answer(request, to: writer)
-            writer.finished(isWhole: isWhole)
+        answering = ask(answerer, request, writer, executor)
+        if hasLeft { answering?.cancel() }
+    }
+
+    private func ask<Calls: ModelCalls>(
+        _ calls: Calls, _ request: Incoming, _ writer: Writer, _ executor: LoopExecutor
+    ) -> Task<Void, Never> {
+        Task(executorPreference: executor) {
+            if let rest = await calls.answer(request, to: writer) {
+                writer.goOn(with: rest)
+            } else {
+                writer.finished(isWhole: true)
+            }
+        }
+    }
+
+    /// In a task of its own: the one that asked for the answer keeps what its deepest calls needed, some 20 KiB, until it ends, and a
+    /// stream lasts for minutes.
+    private func goOn<Stream: AsyncSequence & Sendable>(with body: Stream)
+    where Stream.Element == ByteBuffer, Stream.Failure == Never {
+        guard let context, let executor else { return }
+        let writer = Writer(handler: NIOLoopBound(self, eventLoop: context.eventLoop))
+        // Ends with the stream, and is cancelled when the client leaves; the gateway's shutdown ends all streams.
+        answering = Task(executorPreference: executor) {
+            for await chunk in body { await writer.write(chunk) }
+            writer.finished(isWhole: !Task.isCancelled)
         }
         if hasLeft { answering?.cancel() }
     }
@@ -166,6 +201,9 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
             if !context.channel.isWritable { await handler.value.becomesWritable() }
         }
 
+        fileprivate func goOn<Stream: AsyncSequence & Sendable>(with body: Stream)
+        where Stream.Element == ByteBuffer, Stream.Failure == Never { handler.value.goOn(with: body) }
+
         /// - Parameter isWhole: false cuts the connection, so that nobody takes the answer for complete.
         fileprivate func finished(isWhole: Bool) { handler.value.finished(isWhole: isWhole) }
     }
@@ -173,9 +211,14 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private static func wrap(_ part: HTTPResponsePart) -> NIOAny { NIOAny(part) }
 
     private func becomesWritable() async {
+        if let context {
+            let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+            stall = context.eventLoop.scheduleTask(in: patience) { bound.value.context?.close(promise: nil) }
+        }
         await withCheckedContinuation { continuation in
             // One who has left may never read again, and says nothing more.
-            if hasLeft || context?.channel.isWritable ?? true { continuation.resume() } else { writableWaiter = continuation }
+            writableWaiter = continuation
+            if hasLeft || context?.channel.isWritable ?? true { resumeWriter() }
         }
     }
 
@@ -207,6 +250,8 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func resumeWriter() {
+        stall?.cancel()
+        stall = nil
         writableWaiter?.resume()
         writableWaiter = nil
     }

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Hummingbird
 import NIOConcurrencyHelpers
 import NIOCore
@@ -11,6 +12,9 @@ package final class Disconnect: Sendable {
     }
 
     private let state = NIOLockedValueBox(State())
+
+    /// How long a client may take nothing of an answer that is there, before it counts as gone.
+    package static let patience = Duration.seconds(300)
 
     /// Runs `body` in a task that is cancelled when the client leaves.
     package func cancelling<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
@@ -100,10 +104,46 @@ extension ResponseBody {
         ResponseBody { writer in
             let lent = Lent(value: writer)
             try await disconnect.cancelling {
-                var writer = lent.value
-                try await write(&writer)
-                try await writer.finish(nil)
+                let watched = WatchedWriter(lent.value)
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await watched.stalls(longerThan: Disconnect.patience) }
+                    group.addTask {
+                        var writer: any ResponseBodyWriter = watched
+                        try await write(&writer)
+                        try await writer.finish(nil)
+                    }
+                    defer { group.cancelAll() }
+                    try await group.next()
+                }
             }
+        }
+    }
+}
+
+/// Knows since when a piece waits for its client.
+private struct WatchedWriter: ResponseBodyWriter {
+    private let lent: Lent<any ResponseBodyWriter>
+    private let since = NIOLockedValueBox<ContinuousClock.Instant?>(nil)
+
+    init(_ writer: any ResponseBodyWriter) { lent = Lent(value: writer) }
+
+    mutating func write(_ buffer: ByteBuffer) async throws {
+        since.withLockedValue { $0 = .now }
+        defer { since.withLockedValue { $0 = nil } }
+        var writer = lent.value
+        try await writer.write(buffer)
+    }
+
+    consuming func finish(_ trailingHeaders: HTTPFields?) async throws {
+        let writer = lent.value
+        try await writer.finish(trailingHeaders)
+    }
+
+    /// - Throws: `CancellationError` once a piece has waited so long.
+    func stalls(longerThan patience: Duration) async throws {
+        while true {
+            try await Task.sleep(for: patience / 10)
+            if let begin = since.withLockedValue({ $0 }), ContinuousClock.now - begin > patience { throw CancellationError() }
         }
     }
 }

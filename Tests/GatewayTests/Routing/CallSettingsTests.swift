@@ -89,11 +89,15 @@ import Testing
                 for doesEnd in [true, false] {
                     ends.withLockedValue { $0 = doesEnd }
                     hasLeft.withLockedValue { $0 = false }
-                    do {
-                        let answer = await gateway.call(stage.call(Stage.messages(stream: true), provider: "mine"))
-                        var reader = answer.body.makeAsyncIterator()
-                        _ = await reader.next()
+                    // As the server does when a connection ends: the task that reads is cancelled.
+                    let answer = await gateway.call(stage.call(Stage.messages(stream: true), provider: "mine"))
+                    let hasBegun = NIOLockedValueBox(false)
+                    let reading = Task {
+                        for await _ in answer.body { hasBegun.withLockedValue { $0 = true } }
                     }
+                    try await eventually { hasBegun.withLockedValue { $0 } }
+                    reading.cancel()
+                    await reading.value
                     hasLeft.withLockedValue { $0 = true }
                     try await eventually { try await stage.count("ai_ledger") == (doesEnd ? 1 : 2) }
                 }

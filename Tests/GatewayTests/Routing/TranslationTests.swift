@@ -115,7 +115,10 @@ import Testing
                 let call = stage.call(
                     Self.request(pair.client, stream: stream), provider: "other",
                     route: pair.client.route(model: "test-model", stream: stream),
-                    headers: [(name: "anthropic-beta", value: "a-beta"), (name: "x-api-key", value: "slipway-token")])
+                    headers: [
+                        (name: "anthropic-beta", value: "interleaved-thinking-2025-05-14"),
+                        (name: "x-api-key", value: "slipway-token"),
+                    ])
                 let answer = await gateway.call(call)
                 let text = await answer.text()
                 #expect(answer.status == 200, "\(text)")
@@ -125,7 +128,7 @@ import Testing
                 // Claude on Bedrock has all that Claude has, and Gemini has top_k.
                 let hasAll = pair.client == .messages && [.bedrock, .gemini].contains(pair.provider)
                 #expect((answer.header(Losses.header) == nil) == hasAll)
-                let seen = upstream.seen.withLockedValue { $0[0] }
+                let seen = try #require(upstream.seen.withLockedValue { $0.first })
                 #expect(!seen.head.contains("slipway-token"))
                 if pair.provider == .bedrock {
                     #expect(seen.path == "/model/test-model/" + (stream ? "invoke-with-response-stream" : "invoke"))
@@ -203,7 +206,7 @@ import Testing
                 let text = await answer.text()
                 let reader = try Self.read(text, .responses, stream: true)
                 #expect(reader.text == "Hello.")
-                let seen = upstream.seen.withLockedValue { $0[0] }
+                let seen = try #require(upstream.seen.withLockedValue { $0.first })
                 #expect(seen.path == "/v1/chat/completions" && !seen.head.contains("authorization"))
             }
         }

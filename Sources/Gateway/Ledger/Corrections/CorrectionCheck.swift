@@ -5,9 +5,9 @@ import Postgres
 
 /// What the verifier looks at in corrections: each row against its audit entry, and that a row's corrections follow each other from
 /// what the ledger booked.
-extension FactCheck {
+extension RecordRows {
     /// By subject.
-    func corrections(_ subjects: [String]) async throws -> [String: Data] {
+    func corrections(_ subjects: [String]) async throws -> [String: Canonical] {
         if subjects.isEmpty { return [:] }
         let ids = subjects.compactMap { UUID(uuidString: String($0.prefix { $0 != "/" })) }
         let rows = try await connection.query(
@@ -16,15 +16,17 @@ extension FactCheck {
             uniqueKeysWithValues: rows.map { row in
                 let id = try row["interception_id", as: InterceptionID.self]
                 let (attempt, n) = (try row["attempt", as: Int.self], try row["n", as: Int.self])
-                let digest = Correction.digest(
+                let canonical = Correction.canonical(
                     interception: id, attempt: attempt, n: n, run: try row["run_id"], organization: try row["organization_id"],
                     actor: try row["actor_id"], user: try row["user_id"], budgets: try row["budget_ids"],
                     provider: try row["provider"], model: try row["model"], before: try row["cost_before"],
                     after: try row["cost_after"], price: try row["price_id"], at: try row["written"])
-                return ("\(id)/\(attempt)/\(n)", digest)
+                return ("\(id)/\(attempt)/\(n)", canonical)
             })
     }
+}
 
+extension FactCheck {
     func checkCorrections(_ report: inout AuditReport) async throws {
         let rows = try await connection.query(
             """

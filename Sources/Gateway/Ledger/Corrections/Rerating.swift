@@ -66,16 +66,17 @@ struct Correction: Sendable, Equatable {
     var subject: String { "\(charge.interception)/\(charge.attempt)/\(n)" }
 
     func digest(at: Int64) -> Data {
-        Self.digest(
+        Self.canonical(
             interception: charge.interception, attempt: charge.attempt, n: n, run: run, organization: charge.organization,
             actor: actor, user: charge.user, budgets: charge.budgets, provider: charge.provider, model: charge.model,
-            before: charge.cost, after: costAfter, price: price, at: at)
+            before: charge.cost, after: costAfter, price: price, at: at
+        ).digest
     }
 
-    static func digest(
+    static func canonical(
         interception: InterceptionID, attempt: Int, n: Int, run: UUID, organization: OrganizationID, actor: UserID, user: UserID,
         budgets: [Int64], provider: String, model: String, before: NanoDollars, after: NanoDollars, price: String, at: Int64
-    ) -> Data {
+    ) -> Canonical {
         var canonical = Canonical("correction-1")
         canonical.add(interception)
         canonical.add(attempt)
@@ -91,6 +92,6 @@ struct Correction: Sendable, Equatable {
         canonical.add(after.value)
         canonical.add(price)
         canonical.add(at)
-        return canonical.digest
+        return canonical
     }
 }
