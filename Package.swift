@@ -42,9 +42,9 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-        .systemLibrary(name: "CJemalloc", providers: [.apt(["libjemalloc-dev"])]),
         .target(name: "CShims"),
         .target(name: "CAgent"),
+        .target(name: "CAllocator", linkerSettings: [.linkedLibrary("jemalloc")]),
 
         // Build tool: files of the repository as Swift string literals
         .executableTarget(name: "embed-files", swiftSettings: settings),
@@ -127,7 +127,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "slipway-server", dependencies: ["CJemalloc", "Core", "Server", "DemoModel", "Provisioning", log],
+            name: "slipway-server", dependencies: ["CAllocator", "Core", "Server", "DemoModel", "Provisioning", log],
             swiftSettings: settings),
         .executableTarget(
             name: "slipway-agent",

@@ -12,7 +12,8 @@ extension Transfer {
         ccurl_set_long(easy, CURLOPT_NOSIGNAL, 1)
         ccurl_set_long(easy, CURLOPT_QUICK_EXIT, 1)  // else a cancelled call waits for its name resolution, and all others with it
         ccurl_set_string(easy, CURLOPT_PROXY, "")  // the environment's proxies are not meant for us
-        ccurl_set_long(easy, CURLOPT_BUFFERSIZE, 8 << 10)  // held by each open stream
+        // Held by each open stream. curl adds a byte, which would take the allocator's next size.
+        ccurl_set_long(easy, CURLOPT_BUFFERSIZE, (4 << 10) - 1)
         ccurl_set_long(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16 << 10)
         ccurl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, request.timeouts.connect.wholeMilliseconds)
         // Not HTTP/2: Debian's curl 7.88.1 overwrites memory when a stream of a shared connection is paused (SecureTests crashed

@@ -1,5 +1,5 @@
 // Not called: linking it replaces malloc, and a model call then costs a sixth less CPU (docs/benchmarks.md).
-import CJemalloc
+import CAllocator
 import Core
 import DemoModel
 import Foundation

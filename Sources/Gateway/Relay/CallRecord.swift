@@ -6,15 +6,29 @@ import NIOCore
 
 /// A call that has its hold: what is known of it, and what passes. It ends exactly once, with one settlement.
 final class CallRecord: Sendable {
-    struct Facts: Sendable {
-        var call: GatewayCall
-        var interception: NewInterception
-        var summary: RequestSummary
-        var demand: HoldDemand
-        var grant: HoldLoop.Grant
+    /// A class: handed on many times in each call, and of dozens of fields.
+    final class Facts: Sendable {
+        let call: GatewayCall
+        let interception: NewInterception
+        let summary: RequestSummary
+        let demand: HoldDemand
+        let grant: HoldLoop.Grant
         /// The client's.
-        var api: ModelProtocol
-        var began: ContinuousClock.Instant
+        let api: ModelProtocol
+        let began: ContinuousClock.Instant
+
+        init(
+            call: GatewayCall, interception: NewInterception, summary: RequestSummary, demand: HoldDemand, grant: HoldLoop.Grant,
+            api: ModelProtocol, began: ContinuousClock.Instant
+        ) {
+            self.call = call
+            self.interception = interception
+            self.summary = summary
+            self.demand = demand
+            self.grant = grant
+            self.api = api
+            self.began = began
+        }
     }
 
     struct State: Sendable {

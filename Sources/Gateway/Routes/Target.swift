@@ -2,17 +2,33 @@ import Core
 import Foundation
 import ModelAPI
 
-/// One place that a call can be sent to.
-struct Target: Sendable {
-    var provider: Provider
-    var model: String
+/// One place that a call can be sent to. A class: it is handed on many times in each call, and has dozens of fields.
+final class Target: Sendable {
+    let provider: Provider
+    let model: String
     /// What is spoken to it.
-    var api: ModelProtocol
-    var price: ModelPrice
+    let api: ModelProtocol
+    let price: ModelPrice
     /// Nil: it speaks the client's own protocol, and bytes pass as they are.
-    var format: UpstreamFormat?
+    let format: UpstreamFormat?
     /// Of a target with a format, once the call is translated.
-    var translation: Translation?
+    let translation: Translation?
+
+    init(
+        provider: Provider, model: String, api: ModelProtocol, price: ModelPrice, format: UpstreamFormat?,
+        translation: Translation? = nil
+    ) {
+        self.provider = provider
+        self.model = model
+        self.api = api
+        self.price = price
+        self.format = format
+        self.translation = translation
+    }
+
+    func translated(_ translation: Translation) -> Target {
+        Target(provider: provider, model: model, api: api, price: price, format: format, translation: translation)
+    }
 
     /// `anthropic/claude-haiku-4-5`, for logs and records.
     var name: String { "\(provider.name)/\(model)" }

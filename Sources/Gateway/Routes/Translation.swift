@@ -79,13 +79,14 @@ extension RoutePlan {
         plan.targets = []
         var refusal: AppError?
         var read: ClientRequest?
-        for var target in targets {
+        for target in targets {
+            var target = target
             if let format = target.format {
                 do throws(AppError) {
                     let request: ClientRequest
                     if let read { request = read } else { request = try ClientRequest.read(call.body, as: api) }
                     read = request
-                    target.translation = try Translation(request, target, format, call)
+                    target = target.translated(try Translation(request, target, format, call))
                 } catch {
                     refusal = refusal ?? error
                     continue
