@@ -58,6 +58,7 @@ let package = Package(
         .target(
             name: "HTTPTransport", dependencies: ["Core", "CCurl", nio, concurrencyHelpers, log],
             swiftSettings: settings),
+        .target(name: "Telemetry", dependencies: ["Core", concurrencyHelpers, log], swiftSettings: settings),
         .target(name: "AuditProof", dependencies: ["Core", crypto], swiftSettings: settings),
         .target(name: "ModelAPI", dependencies: ["Core", nio, crypto], swiftSettings: settings),
         .target(name: "Policies", dependencies: ["Core", yams], swiftSettings: settings, plugins: [embedFiles]),
@@ -80,13 +81,14 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "AuditProof", "Core", "Postgres", "HTTPTransport", "ModelAPI", "Policies", "CZlib", nio, concurrencyHelpers, log,
+                "AuditProof", "Core", "Postgres", "HTTPTransport", "ModelAPI", "Policies", "Telemetry", "CZlib", nio, concurrencyHelpers, log,
                 lifecycle,
                 crypto,
             ],
             swiftSettings: settings, plugins: [embedFiles]),
         .target(
-            name: "AgentLoop", dependencies: ["Core", "Postgres", "ModelAPI", concurrencyHelpers, log, lifecycle, crypto],
+            name: "AgentLoop",
+            dependencies: ["Core", "Postgres", "ModelAPI", "Telemetry", concurrencyHelpers, log, lifecycle, crypto],
             swiftSettings: settings, plugins: [embedFiles]),
         .target(
             name: "Provisioning", dependencies: ["Core", "CShims", concurrencyHelpers, log],
@@ -111,7 +113,7 @@ let package = Package(
                 "API", "AuditProof", "CShims", "Core", "Postgres", "Schema", "Gateway", "AgentLoop", "Workspaces", "Provisioning",
                 "DemoModel",
                 "AgentProtocol",
-                "ModelAPI", "Policies", "HTTPTransport",
+                "ModelAPI", "Policies", "HTTPTransport", "Telemetry",
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Mustache", package: "swift-mustache"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
@@ -146,17 +148,20 @@ let package = Package(
                 .product(name: "HummingbirdHTTP2", package: "hummingbird"),
             ],
             swiftSettings: settings),
+        .testTarget(
+            name: "TelemetryTests",
+            dependencies: ["Core", "Telemetry", "HTTPTransport", "TestSupport", nio, concurrencyHelpers, log], swiftSettings: settings),
         .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
         .testTarget(name: "PoliciesTests", dependencies: ["Policies", "Core"], swiftSettings: settings),
         .testTarget(
             name: "DemoModelTests", dependencies: ["Core", "DemoModel", "HTTPTransport", "ModelAPI", nio, log],
             swiftSettings: settings),
         .testTarget(
-            name: "GatewayTests", dependencies: ["AuditProof", "Gateway", "Policies", "TestSupport", nio, concurrencyHelpers],
+            name: "GatewayTests", dependencies: ["AuditProof", "Gateway", "Policies", "Telemetry", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
         .testTarget(
             name: "AgentLoopTests",
-            dependencies: ["AgentLoop", "ModelAPI", "Postgres", "TestSupport", concurrencyHelpers, log], swiftSettings: settings),
+            dependencies: ["AgentLoop", "ModelAPI", "Postgres", "Telemetry", "TestSupport", concurrencyHelpers, log], swiftSettings: settings),
         .testTarget(
             name: "ProvisioningTests", dependencies: ["Provisioning"], exclude: ["Resources"],
             swiftSettings: settings),

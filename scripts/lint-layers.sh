@@ -14,6 +14,7 @@ forbid() {
 forbid Core "NIOCore|NIOPosix|Hummingbird|Postgres|HTTPTransport|ModelAPI" "Core depends on swift-crypto and NIO's lock only."
 forbid Postgres "Hummingbird|HTTPTransport|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "Postgres has no product knowledge."
 forbid HTTPTransport "Hummingbird|Postgres|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "HTTPTransport moves bytes and knows no product."
+forbid Telemetry "Postgres|HTTPTransport|NIOCore|NIOPosix|Hummingbird|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "Telemetry is lent its way to the collector."
 forbid AuditProof "Postgres|HTTPTransport|NIOCore|ModelAPI|Gateway|Server" "AuditProof is pure: it is checked without a server."
 forbid ModelAPI "Hummingbird|Postgres|HTTPTransport|NIOPosix|Gateway|AgentLoop|Workspaces|Server" "ModelAPI is pure: no I/O."
 forbid Policies "NIOCore|Hummingbird|Postgres|HTTPTransport|ModelAPI|Gateway|AgentLoop|Workspaces|Server" "Policies decide and read YAML: no I/O."

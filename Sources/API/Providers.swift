@@ -49,12 +49,15 @@ public struct AICallSettings: Codable, Sendable, Equatable {
     public var protocols: [String]?
     /// Bedrock: the region to sign for, where the base URL does not name it.
     public var region: String?
+    /// Whether the provider is told in which trace it is called; default: no.
+    public var traceContext: Bool?
     /// For single models, by a pattern in which * stands for any run of characters.
     public var models: [String: AICallSettings]?
 
     public init(
         firstByteSeconds: Int? = nil, idleSeconds: Int? = nil, totalSeconds: Int? = nil, pingSeconds: Int? = nil,
-        drainSeconds: Int? = nil, protocols: [String]? = nil, region: String? = nil, models: [String: AICallSettings]? = nil
+        drainSeconds: Int? = nil, protocols: [String]? = nil, region: String? = nil, traceContext: Bool? = nil,
+        models: [String: AICallSettings]? = nil
     ) {
         self.firstByteSeconds = firstByteSeconds
         self.idleSeconds = idleSeconds
@@ -63,6 +66,7 @@ public struct AICallSettings: Codable, Sendable, Equatable {
         self.drainSeconds = drainSeconds
         self.protocols = protocols
         self.region = region
+        self.traceContext = traceContext
         self.models = models
     }
 }

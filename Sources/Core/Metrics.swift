@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 
-/// Counters, gauges and histograms, shown in the text format of Prometheus. Names begin with `slipway_`; labels never hold a user,
-/// a token or a session, so that the number of series stays small.
+/// Counters, gauges and histograms, shown in the text format of Prometheus. Names begin with `slipway_`; labels hold no user unless
+/// an operator asks for it, and never a token or a session, so that the number of series stays small.
 package final class Metrics: Sendable {
     private let families = NIOLockedValueBox<[String: any MetricFamily]>([:])
 
@@ -25,6 +25,9 @@ package final class Metrics: Sendable {
     package func observe(_ name: String, _ help: String, _ read: @escaping @Sendable () -> Double) {
         _ = family(name) { Observed(name: name, help: help, read: read) }
     }
+
+    /// Families that are written as one text, with the standard's own names, which do not begin with `slipway_`.
+    package func add(_ name: String, _ write: @escaping @Sendable () -> String) { _ = family(name) { Foreign(name: name, write: write) } }
 
     /// Everything, sorted by name.
     package func text() -> String {
@@ -74,25 +77,19 @@ package final class Counter: MetricFamily {
 
     fileprivate func text() -> String {
         let rows = values.withLockedValue { $0 }
-        return header(name, help, kind)
+        return PrometheusText.head(name, help, kind: kind)
             + rows.sorted { $0.key.lexicographicallyPrecedes($1.key) }
-            .map { "\(name)\(labelText(labels, $0.key)) \(number($0.value))\n" }.joined()
+            .map { "\(name)\(PrometheusText.labels(Array(zip(labels, $0)))) \(PrometheusText.number($1))\n" }.joined()
     }
 }
 
 /// How often a value fell below each bound, per combination of label values.
 package final class Histogram: MetricFamily {
-    private struct Series {
-        var counts: [UInt64]
-        var sum = 0.0
-        var count: UInt64 = 0
-    }
-
     fileprivate let name: String
     private let help: String
     private let labels: [String]
     private let buckets: [Double]
-    private let series = NIOLockedValueBox<[[String]: Series]>([:])
+    private let series = NIOLockedValueBox<[[String]: Buckets]>([:])
 
     fileprivate init(name: String, help: String, labels: [String], buckets: [Double]) {
         self.name = name
@@ -102,53 +99,28 @@ package final class Histogram: MetricFamily {
     }
 
     package func record(_ value: Double, _ labelValues: [String] = []) {
-        let place = buckets.firstIndex { value <= $0 }
-        series.withLockedValue { series in
-            var one = series[labelValues] ?? Series(counts: Array(repeating: 0, count: buckets.count))
-            series[labelValues] = nil
-            if let place { one.counts[place] += 1 }
-            one.sum += value
-            one.count += 1
-            series[labelValues] = one
-        }
+        series.withLockedValue { $0[labelValues, default: Buckets(buckets)].record(value) }
     }
 
     package func record(_ duration: Duration, _ labelValues: [String] = []) { record(duration / .seconds(1), labelValues) }
 
     fileprivate func text() -> String {
-        var text = header(name, help, "histogram")
-        for (key, one) in series.withLockedValue({ $0 }).sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
-            var below: UInt64 = 0
-            for (bound, count) in zip(buckets, one.counts) {
-                below += count
-                text += "\(name)_bucket\(labelText(labels + ["le"], key + [number(bound)])) \(below)\n"
-            }
-            text += "\(name)_bucket\(labelText(labels + ["le"], key + ["+Inf"])) \(one.count)\n"
-            text += "\(name)_sum\(labelText(labels, key)) \(number(one.sum))\n"
-            text += "\(name)_count\(labelText(labels, key)) \(one.count)\n"
-        }
-        return text
+        PrometheusText.head(name, help)
+            + series.withLockedValue { $0 }.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+            .map { $1.text(name, Array(zip(labels, $0))) }.joined()
     }
+}
+
+/// Lines that somebody else writes.
+private struct Foreign: MetricFamily {
+    let name: String
+    let write: @Sendable () -> String
+    func text() -> String { write() }
 }
 
 private struct Observed: MetricFamily {
     let name: String
     let help: String
     let read: @Sendable () -> Double
-    func text() -> String { header(name, help, "gauge") + "\(name) \(number(read()))\n" }
-}
-
-private func header(_ name: String, _ help: String, _ kind: String) -> String { "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n" }
-
-private func number(_ value: Double) -> String {
-    value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : String(value)
-}
-
-private func labelText(_ names: [String], _ values: [String]) -> String {
-    if names.isEmpty { return "" }
-    let pairs = zip(names, values).map { name, value in
-        let escaped = value.map { $0 == "\\" ? "\\\\" : $0 == "\"" ? "\\\"" : $0 == "\n" ? "\\n" : String($0) }.joined()
-        return "\(name)=\"\(escaped)\""
-    }
-    return "{" + pairs.joined(separator: ",") + "}"
+    func text() -> String { PrometheusText.head(name, help, kind: "gauge") + "\(name) \(PrometheusText.number(read()))\n" }
 }

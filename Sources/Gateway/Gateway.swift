@@ -66,7 +66,7 @@ package final class Gateway: Service {
             fixedProviders: configuration.fixedProviders,
             book: configuration.prices, hasPolicyFolder: configuration.policyFolder != nil, logger: logger)
         admission = Admission(limits: configuration.limits)
-        meters = Meters(configuration.metrics)
+        meters = Meters(configuration.metrics, namesUsers: configuration.namesUsers)
         cacheAlarm = CacheAlarm(
             pool: pool, contents: ContentStore(pool: pool), metrics: configuration.metrics, logger: logger)
 

@@ -2,6 +2,7 @@ import Core
 import HTTPTransport
 import Logging
 import Postgres
+import Telemetry
 
 /// What a gateway is made of.
 package struct GatewayConfiguration: Sendable {
@@ -23,6 +24,10 @@ package struct GatewayConfiguration: Sendable {
     /// Whose YAML files are policies of the default organization; nil: none is.
     package var policyFolder: String?
     package var metrics: Metrics
+    /// Nil: nothing is traced.
+    package var tracer: Tracer?
+    /// Whether metrics name who called.
+    package var namesUsers: Bool
     package var logger: Logger
 
     package init(
@@ -31,7 +36,7 @@ package struct GatewayConfiguration: Sendable {
         fixedProviders: [Provider] = [],
         limits: Admission.Limits = .init(), timeouts: HTTPClientRequest.Timeouts = .init(),
         checkpoints: CheckpointSchedule = .init(), patience: Duration = .seconds(5), policyFolder: String? = nil,
-        metrics: Metrics = Metrics(), logger: Logger
+        metrics: Metrics = Metrics(), tracer: Tracer? = nil, namesUsers: Bool = false, logger: Logger
     ) {
         self.pool = pool
         self.calls = calls ?? pool
@@ -46,6 +51,8 @@ package struct GatewayConfiguration: Sendable {
         self.patience = patience
         self.policyFolder = policyFolder
         self.metrics = metrics
+        self.tracer = tracer
+        self.namesUsers = namesUsers
         self.logger = logger
     }
 }

@@ -12,8 +12,10 @@ struct Meters: Sendable {
     private let retries: Counter
     private let holdSeconds: Histogram
     private let firstByte: Histogram
+    private let conventional: GenAIMeters
 
-    init(_ metrics: Metrics) {
+    init(_ metrics: Metrics, namesUsers: Bool) {
+        conventional = GenAIMeters(metrics, namesUsers: namesUsers)
         calls = metrics.counter(
             "slipway_gateway_interceptions_total", "Model calls that were sent and have ended.",
             labels: ["provider", "model", "status", "booking"])
@@ -47,7 +49,10 @@ struct Meters: Sendable {
         firstByte.record(facts.began.duration(to: .now), [target.provider.name, target.price.model])
     }
 
-    func ended(_ facts: CallRecord.Facts, _ target: Target, _ settlement: Settlement, _ usage: Usage) {
+    /// - Parameter firstChunk: since the admission; nil: no stream, or nothing of it came.
+    func ended(
+        _ facts: CallRecord.Facts, _ target: Target, _ settlement: Settlement, _ usage: Usage, firstChunk: Duration?
+    ) {
         // The price's name of the model, not the client's: only priced models become series.
         let labels = [target.provider.name, target.price.model]
         calls.add(1, labels + [settlement.ending.status.rawValue, settlement.state.rawValue])
@@ -58,5 +63,6 @@ struct Meters: Sendable {
         cost.add(Double(settlement.cost.value) / 1e9, labels)
         if settlement.cost > settlement.hold { overrun.add(1, labels) }
         duration.record(facts.began.duration(to: .now), labels)
+        conventional.ended(facts, target, settlement, usage, firstChunk: firstChunk)
     }
 }

@@ -1,5 +1,6 @@
 import Core
 import ModelAPI
+import Telemetry
 
 /// What the loop asks a model through the gateway.
 package struct ModelCall: Sendable {
@@ -12,10 +13,12 @@ package struct ModelCall: Sendable {
     package var conversation: Conversation
     /// What is left of the task's own limit; nil: no limit.
     package var remaining: NanoDollars?
+    /// The span it is made in.
+    package var trace: TraceContext?
 
     package init(
         id: InterceptionID, principal: Principal, task: TaskID, step: Int, model: String, conversation: Conversation,
-        remaining: NanoDollars?
+        remaining: NanoDollars?, trace: TraceContext? = nil
     ) {
         self.id = id
         self.principal = principal
@@ -24,6 +27,7 @@ package struct ModelCall: Sendable {
         self.model = model
         self.conversation = conversation
         self.remaining = remaining
+        self.trace = trace
     }
 }
 

@@ -2,6 +2,7 @@ import Core
 import Foundation
 import Logging
 import ModelAPI
+import Telemetry
 
 /// What every task of a worker shares.
 package struct LoopEnvironment: Sendable {
@@ -25,6 +26,8 @@ package struct LoopEnvironment: Sendable {
     package var bus: TaskBus
     package var previews: PreviewHub
     package var meters: LoopMeters
+    /// Nil: nothing is traced.
+    package var tracer: Tracer?
     package var logger: Logger
     package var clock: WallClock
     package var settings: Settings
@@ -32,7 +35,7 @@ package struct LoopEnvironment: Sendable {
     package init(
         store: StepStore, files: TaskFiles, model: any ModelClient, ledger: (any TaskLedger)? = nil,
         workspaces: any WorkspaceProvider, prompts: PromptSet,
-        bus: TaskBus, previews: PreviewHub, metrics: Metrics = .init(), logger: Logger, clock: WallClock = .system,
+        bus: TaskBus, previews: PreviewHub, metrics: Metrics = .init(), tracer: Tracer? = nil, logger: Logger, clock: WallClock = .system,
         settings: Settings = .init()
     ) {
         self.store = store
@@ -44,6 +47,7 @@ package struct LoopEnvironment: Sendable {
         self.bus = bus
         self.previews = previews
         meters = LoopMeters(metrics)
+        self.tracer = tracer
         self.logger = logger
         self.clock = clock
         self.settings = settings

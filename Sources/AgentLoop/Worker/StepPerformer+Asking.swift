@@ -25,6 +25,7 @@ extension StepPerformer {
     mutating func hasBegun(_ beginning: StepStore.StepBeginning) {
         for entry in beginning.entries { snapshot.transcript.append(entry) }
         environment.meters.begun()
+        trace?.begin(beginning.step)
     }
 
     mutating func recall(_ step: StepRef) {
@@ -71,7 +72,7 @@ extension StepPerformer {
         let remaining = machine.position.limits.cost.map { $0 - machine.position.cost }
         return ModelCall(
             id: step.interception, principal: snapshot.principal, task: task, step: step.number, model: snapshot.model,
-            conversation: conversation, remaining: remaining)
+            conversation: conversation, remaining: remaining, trace: trace?.context)
     }
 
     mutating func prune() async throws -> StepEvent {

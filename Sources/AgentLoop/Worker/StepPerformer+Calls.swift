@@ -8,7 +8,7 @@ extension StepPerformer {
         }
         let stop = CallStopBox()
         callStop = stop
-        let (runner, lease) = (runner, lease)
+        let (runner, lease, trace) = (runner, lease, trace)
         let environment = environment
         let previews = environment.previews
         let tools = ToolRunner(
@@ -20,7 +20,10 @@ extension StepPerformer {
             if call.hasEffect, !call.isStarted {
                 try await environment.store.ensureStarted(lease, number, sandbox: workspace.sandbox)
             }
-            let (outcome, read) = try await environment.meters.measure(.tools) { try await tools.run(call, stop: stop) }
+            let run = { () async throws -> (CallOutcome, (process: Int, cursor: Int)?) in
+                try await environment.meters.measure(.tools) { try await tools.run(call, stop: stop) }
+            }
+            let (outcome, read) = if let trace { try await trace.calling(call, run) } else { try await run() }
             runner.report(.called(number: number, outcome, read: read))
         }
     }

@@ -6,13 +6,15 @@ extension StepPerformer {
             runner.report(.step(.workFailed("There is no workspace.", isTransient: false)))
             return
         }
-        let (runner, snapshot, lease) = (runner, snapshot, lease)
+        let (runner, snapshot, lease, trace) = (runner, snapshot, lease, trace)
         runBeside {
             let environment = runner.environment
             let work = RepositoryWork(
                 files: environment.files, workspace: workspace, fence: lease.fence, snapshot: snapshot, task: lease.task)
             do {
-                let saved = try await work.save(ending, baseCommit: repository.baseCommit)
+                let saved = try await trace.within("save work") {
+                    try await work.save(ending, baseCommit: repository.baseCommit)
+                }
                 if let saved {
                     try await environment.store.commitWork(lease, saved, branch: TaskName.branch(snapshot.name))
                     environment.bus.changed(lease.task, .events)

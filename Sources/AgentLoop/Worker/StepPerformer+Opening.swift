@@ -2,12 +2,14 @@ import Core
 
 extension StepPerformer {
     mutating func open() {
-        let (runner, snapshot, lease) = (runner, snapshot, lease)
+        let (runner, snapshot, lease, trace) = (runner, snapshot, lease, trace)
         runBeside {
             do {
                 let environment = runner.environment
-                let workspace = try await environment.workspaces.open(
-                    task: lease.task, name: snapshot.name, principal: snapshot.principal, known: snapshot.workspace)
+                let workspace = try await trace.within("open workspace") {
+                    try await environment.workspaces.open(
+                        task: lease.task, name: snapshot.name, principal: snapshot.principal, known: snapshot.workspace)
+                }
                 if workspace.id != snapshot.workspace { try await environment.store.commitWorkspaceID(lease, workspace.id) }
                 try await workspace.tools.adopt(fence: lease.fence)
                 let work = RepositoryWork(

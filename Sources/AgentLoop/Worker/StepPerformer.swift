@@ -14,11 +14,14 @@ struct StepPerformer {
     var read: (process: Int, cursor: Int)?
     /// A step that was committed together with the result before it.
     var begun: StepRef?
+    /// Nil where nothing is traced.
+    let trace: TaskTrace?
 
     init(_ runner: TaskRunner, _ snapshot: TaskSnapshot) {
         self.runner = runner
         self.snapshot = snapshot
         machine = StepMachine(snapshot.position)
+        trace = runner.environment.tracer.map { TaskTrace($0, task: runner.lease.task, model: snapshot.model) }
     }
 
     var environment: LoopEnvironment { runner.environment }
@@ -53,6 +56,7 @@ struct StepPerformer {
         deadline?.cancel()
         await current?.value
         await deadline?.value
+        trace?.end()
     }
 
     mutating func handle(_ event: TaskRunner.Event) async throws {

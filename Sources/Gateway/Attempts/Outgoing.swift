@@ -40,6 +40,7 @@ struct Outgoing: Sendable {
                 ? facts.call.body
                 : BodyEdit.apply(all: edits.sorted { $0.range.lowerBound < $1.range.lowerBound }, to: facts.call.body)
         }
+        if provider.settings.traceContext == true { headers += TraceHeaders.upstream(facts.call) }
         if provider.type == .bedrock { sign(attempt) }
     }
 

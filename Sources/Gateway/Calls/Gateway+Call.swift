@@ -4,7 +4,9 @@ import NIOCore
 
 extension Gateway {
     /// Makes a call. Never throws: what is wrong is answered in the words of the client's protocol.
-    package func call(_ call: GatewayCall) async -> GatewayAnswer {
+    package func call(_ made: GatewayCall) async -> GatewayAnswer {
+        var call = made
+        if let tracer = configuration.tracer, call.method == "POST" { call.trace = CallTrace(tracer, call) }
         do {
             try await admission.enter(bodyBytes: call.body.readableBytes, turn: CallClass(call))
         } catch {
@@ -19,6 +21,8 @@ extension Gateway {
             switch GatewayRoute(method: call.method, route: call.route) {
             case .model(let api): return try await callModel(call, api, current)
             case .free:
+                // Costs nothing and is no operation of a model.
+                call.trace = nil
                 defer { admission.leave() }
                 return try await passFree(call, current)
             case .hello:
@@ -55,6 +59,7 @@ extension Gateway {
                 "model call refused", metadata: ["request_id": "\(call.requestID)", "error": "\(failure)"])
         }
         meters.refused(provider: provider?.name ?? "unknown", failure)
+        call.trace?.refused(call, failure, provider: provider)
         return Refusal.answer(
             failure, GatewayRoute.errorProtocol(route: call.route, provider: provider), requestID: call.requestID, interception: id)
     }

@@ -16,6 +16,7 @@ extension Gateway {
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
         if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
         var interception = identify(call, api, summary)
+        call.trace?.identified(call, interception, summary, api)
         interception.keep(settings.contentMode(of: call.principal.organization))
         var plan: RoutePlan
         do {
@@ -24,6 +25,7 @@ extension Gateway {
         } catch let denied as RoutePlan.Denied {
             interception.policy = denied.policy
             interception.refusal = denied.error
+            call.trace?.denied(by: denied.policy)
             if let provider = denied.provider { interception.name(provider) }
             _ = try? await holds.take(.init(interception: interception, demand: nil))
             throw denied.error

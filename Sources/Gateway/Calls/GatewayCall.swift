@@ -1,6 +1,7 @@
 import Core
 import ModelAPI
 import NIOCore
+import Telemetry
 
 /// One call of a model, whoever makes it.
 package struct GatewayCall: Sendable {
@@ -24,11 +25,15 @@ package struct GatewayCall: Sendable {
     package var clientAddress: String?
     /// Hears once the call is booked.
     package var booking: Booking?
+    /// The span it is made in; nil: what its headers say.
+    package var traceParent: TraceContext?
+    /// Nil where nothing is traced.
+    var trace: CallTrace?
 
     package init(
         id: InterceptionID = InterceptionID(), principal: Principal, provider: String, route: String, method: String = "POST",
         headers: [(name: String, value: String)] = [], body: ByteBuffer = ByteBuffer(), origin: Origin = .http, requestID: String,
-        clientAddress: String? = nil, booking: Booking? = nil
+        clientAddress: String? = nil, booking: Booking? = nil, traceParent: TraceContext? = nil
     ) {
         self.id = id
         self.principal = principal
@@ -41,6 +46,7 @@ package struct GatewayCall: Sendable {
         self.requestID = requestID
         self.clientAddress = clientAddress
         self.booking = booking
+        self.traceParent = traceParent
     }
 
     /// Google's clients may send their key, a Slipway token here, as `key=` in the query: it goes neither upstream nor on record.

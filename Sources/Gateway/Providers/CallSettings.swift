@@ -21,12 +21,15 @@ package struct CallSettings: Sendable, Equatable, Codable {
     package var protocols: [ModelProtocol]?
     /// Bedrock: the region that requests are signed for, where the base URL does not name it.
     package var region: String?
+    /// Whether it is told in which trace it is called (`traceparent`, `tracestate`). For the whole provider only.
+    package var traceContext: Bool?
     /// By a pattern of model names, in which * stands for any run of characters; the longest that fits counts.
     package var models: [String: CallSettings]?
 
     package init(
         firstByteSeconds: Int? = nil, idleSeconds: Int? = nil, totalSeconds: Int? = nil, pingSeconds: Int? = nil,
-        drainSeconds: Int? = nil, protocols: [ModelProtocol]? = nil, region: String? = nil, models: [String: CallSettings]? = nil
+        drainSeconds: Int? = nil, protocols: [ModelProtocol]? = nil, region: String? = nil, traceContext: Bool? = nil,
+        models: [String: CallSettings]? = nil
     ) {
         self.firstByteSeconds = firstByteSeconds
         self.idleSeconds = idleSeconds
@@ -35,6 +38,7 @@ package struct CallSettings: Sendable, Equatable, Codable {
         self.drainSeconds = drainSeconds
         self.protocols = protocols
         self.region = region
+        self.traceContext = traceContext
         self.models = models
     }
 
@@ -99,7 +103,8 @@ package struct CallSettings: Sendable, Equatable, Codable {
             throw AppError(.badRequest, "\(place).models has \(models?.count ?? 0) patterns; at most 50.", field: "\(place).models")
         }
         for (pattern, settings) in models ?? [:] {
-            guard settings.models == nil, settings.protocols == nil, settings.region == nil, (1...256).contains(pattern.utf8.count)
+            guard settings.models == nil, settings.protocols == nil, settings.region == nil, settings.traceContext == nil,
+                (1...256).contains(pattern.utf8.count)
             else {
                 throw AppError(
                     .badRequest,

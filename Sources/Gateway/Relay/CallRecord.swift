@@ -44,6 +44,8 @@ final class CallRecord: Sendable {
         /// Where the call is now, or was last.
         var target: Target
         var attempt = 1
+        /// Of a stream that is handed out.
+        var firstChunk: Duration?
         /// Kept when there was more than one.
         var attempts: [AttemptLine] = []
 
@@ -119,7 +121,7 @@ final class CallRecord: Sendable {
 
     /// Settles the call and writes the rest of its content. Only the first call of it counts.
     func end(_ cause: EndCause) {
-        let ended = state.withLockedValue { state -> (Settlement, ContentWrite, Usage, Target)? in
+        let ended = state.withLockedValue { state -> (Settlement, ContentWrite, Usage, Target, Duration?)? in
             if state.hasEnded { return nil }
             if state.translator == nil { state.own.finish() }
             let reader = state.reader
@@ -136,14 +138,16 @@ final class CallRecord: Sendable {
                 content(&state, .complete, tools: tools)
                 ?? ContentWrite(organization: facts.interception.organization, interception: id)
             state.hasEnded = true
-            return (settlement, write, verdict.usage, state.target)
+            facts.call.trace?.answered(by: reader.model)
+            return (settlement, write, verdict.usage, state.target, state.firstChunk)
         }
-        guard let (settlement, write, usage, target) = ended else { return }
+        guard let (settlement, write, usage, target, firstChunk) = ended else { return }
         services.threads.remember(
             write.tools.map(\.id), user: facts.interception.initiator, interception: id, root: facts.grant.threadRoot)
         services.settle.settle(settlement)
         if facts.interception.contentMode == .full { services.content.write(write) }
-        services.meters.ended(facts, target, settlement, usage)
+        services.meters.ended(facts, target, settlement, usage, firstChunk: firstChunk)
+        facts.call.trace?.ended(facts, target, settlement, usage)
         services.cacheAlarm.ended(facts, target, usage)
         services.open.remove(self)
         services.admission.leave()

@@ -21,6 +21,10 @@ extension Gateway {
         }
         try await release(record, upstream)
         meters.answered(record.facts, upstream.target)
+        record.facts.call.trace?.firstByte(isStream: upstream.isStream)
+        if upstream.isStream {
+            record.state.withLockedValue { $0.firstChunk = record.facts.began.duration(to: .now) }
+        }
         var headers = upstream.headers ?? upstream.response.headers
         headers = HeaderEdits.client(headers, interception: record.facts.call.id)
         if plan.isRouted { headers.append((name: "x-slipway-target", value: upstream.target.name)) }
@@ -79,7 +83,7 @@ extension Gateway {
     /// - Throws: what the last attempt failed with, `CancellationError`.
     private func send(_ record: CallRecord, _ plan: RoutePlan) async throws -> Upstream {
         var queue = AttemptQueue(plan, health)
-        var log = AttemptLog()
+        var log = AttemptLog(trace: record.facts.call.trace)
         guard var attempt = queue.first() else {
             let wait = queue.shortestWait ?? .seconds(5)
             throw AppError(
@@ -206,7 +210,10 @@ extension Target {
 /// What the attempts of one call came to.
 private struct AttemptLog {
     private let began = ContinuousClock.now
+    private let trace: CallTrace?
     private(set) var lines: [AttemptLine] = []
+
+    init(trace: CallTrace?) { self.trace = trace }
 
     private var milliseconds: Int64 { Int64(began.duration(to: .now) / .milliseconds(1)) }
 
@@ -216,6 +223,7 @@ private struct AttemptLog {
             AttemptLine(
                 attempt: lines.count + 1, provider: attempt.target.provider.name, model: attempt.target.model.storable,
                 credentialHint: attempt.key.hint, beganMilliseconds: milliseconds, endedMilliseconds: 0))
+        trace?.began(attempt.target, number: lines.count)
     }
 
     mutating func end(status: Int?, error: String?) {
@@ -223,5 +231,6 @@ private struct AttemptLog {
         lines[index].httpStatus = status
         lines[index].error = error?.storable(upTo: 500)
         lines[index].endedMilliseconds = milliseconds
+        trace?.ended(attempt: lines.count, status: status, error: error)
     }
 }

@@ -17,6 +17,8 @@ enum HeaderEdits {
         "x-slipway-class", "idempotency-key",
         // What they choose is not ours to pass on: see GeminiQuery.
         "x-goog-fieldmask", "x-http-method-override",
+        // Whom a provider may tell what of our traces is said by its settings (`TraceHeaders`).
+        "traceparent", "tracestate", "baggage",
     ]
 
     static func upstream(_ headers: [(name: String, value: String)], key: Secret<String>, type: ProviderType) -> [(

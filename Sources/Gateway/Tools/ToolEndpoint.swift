@@ -2,6 +2,7 @@ import Core
 import Foundation
 import ModelAPI
 import NIOCore
+import Telemetry
 
 /// Our own endpoint of the Model Context Protocol: the tools of all servers under one address.
 package struct ToolEndpoint: Sendable {
@@ -20,9 +21,12 @@ package struct ToolEndpoint: Sendable {
         /// Whether the client takes server-sent events.
         package var takesEvents: Bool
         package var requestID: String
+        /// `traceparent`.
+        package var traceParent: String?
 
         package init(
-            principal: Principal, body: ByteBuffer, session: String?, version: String?, takesEvents: Bool, requestID: String
+            principal: Principal, body: ByteBuffer, session: String?, version: String?, takesEvents: Bool, requestID: String,
+            traceParent: String? = nil
         ) {
             self.principal = principal
             self.body = body
@@ -30,6 +34,7 @@ package struct ToolEndpoint: Sendable {
             self.version = version
             self.takesEvents = takesEvents
             self.requestID = requestID
+            self.traceParent = traceParent
         }
     }
 
@@ -122,7 +127,8 @@ package struct ToolEndpoint: Sendable {
     private func answer(_ id: MCPID, _ method: String, _ params: String?, _ request: Request, _ session: ToolSession) async throws
         -> Answer
     {
-        let caller = ToolGateway.Caller(principal: request.principal, session: session, requestID: request.requestID)
+        let caller = ToolGateway.Caller(principal: request.principal, session: session, requestID: request.requestID,
+            traceParent: request.traceParent.flatMap { TraceContext(header: $0) })
         switch method {
         case "ping": return .message(.result(id: id, result: "{}"))
         case "tools/list": return .message(.result(id: id, result: try await list(params, caller)))

@@ -5,6 +5,7 @@ import Logging
 import ModelAPI
 import NIOConcurrencyHelpers
 import Postgres
+import Telemetry
 
 /// Every call of a tool through Slipway passes here: decided, recorded, sent, and recorded again before its result is told.
 package final class ToolGateway: Sendable {
@@ -21,6 +22,7 @@ package final class ToolGateway: Sendable {
     private let replica: ReplicaID
     private let logger: Logger
     private let meter: ToolMeter
+    private let tracer: Tracer?
     private let open = NIOLockedValueBox(Open())
 
     private struct Open {
@@ -41,6 +43,7 @@ package final class ToolGateway: Sendable {
         replica = configuration.replica
         logger = configuration.logger
         meter = ToolMeter(configuration.metrics)
+        tracer = configuration.tracer
     }
 
     /// Who calls a tool, and where from.
@@ -48,6 +51,8 @@ package final class ToolGateway: Sendable {
         var principal: Principal
         var session: ToolSession
         var requestID: String
+        /// The span it is made in, as the client says.
+        var traceParent: TraceContext?
     }
 
     // MARK: Tools
@@ -116,13 +121,17 @@ package final class ToolGateway: Sendable {
         }
         let decision = access.server.rules.decide(server: name, tool: tool)
         let record = record(call, tool: tool, access.server, decision, caller)
-        guard decision.isAllowed else { throw await refuse(record, decision) }
+        let trace = tracer.map { ToolTrace($0, record, in: caller.traceParent) }
+        guard decision.isAllowed else {
+            trace?.ended(.refused)
+            throw await refuse(record, decision)
+        }
         do { try await recorder.record(.call(record)) } catch { throw MCPError(anything: error) }
-        return try await perform(call, record, caller.session.upstream(access, transport), progress)
+        return try await perform(call, record, caller.session.upstream(access, transport), trace, progress)
     }
 
     private func perform(
-        _ call: MCPToolCall, _ record: ToolCallRecord, _ upstream: UpstreamSession,
+        _ call: MCPToolCall, _ record: ToolCallRecord, _ upstream: UpstreamSession, _ trace: ToolTrace?,
         _ progress: @escaping @Sendable (String) async -> Void
     ) async throws -> String {
         let began = ContinuousClock.now
@@ -144,6 +153,7 @@ package final class ToolGateway: Sendable {
             ended.error = error is CancellationError ? "cancelled" : MCPError(anything: error).message.storable(upTo: 2000)
         }
         meter.ended(ended.status)
+        trace?.ended(ended.status)
         do { try await recorder.record(.result(ended)) } catch { throw MCPError(anything: error) }
         do { return try outcome.get() } catch let error as CancellationError { throw error } catch {
             throw MCPError(anything: error)

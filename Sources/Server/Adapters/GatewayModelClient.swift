@@ -21,7 +21,7 @@ struct GatewayModelClient: ModelClient {
                 id: call.id, principal: call.principal, provider: target.provider, route: target.route,
                 headers: Self.headers(target.api), body: conversation.encode(as: target.api, stream: true),
                 origin: .loop(task: call.task, step: call.step), requestID: RequestScope.requestID ?? call.id.description,
-                booking: booking))
+                booking: booking, traceParent: call.trace))
         var reader = AnswerReader(target.api, streamed: Self.isStream(answer.headers))
         do {
             guard answer.status == 200 else { throw try await failure(call.id, answer) }

@@ -9,6 +9,7 @@ import NIOConcurrencyHelpers
 import Postgres
 import Provisioning
 import ServiceLifecycle
+import Telemetry
 import Workspaces
 
 extension Startup {
@@ -28,7 +29,11 @@ extension Startup {
         lifecycle.started(.settings) { await passwords.close() }
         let notifications = startNotifications(database)
         try Task.checkCancellation()
-        let gateway = try await startGateway(database, ring: ring, replica: replica, metrics: metrics)
+        let transport = HTTPTransport(logger: logger)
+        lifecycle.started(.transport) { await transport.shutdown() }
+        let tracer = try startTracing(replica, transport, metrics)
+        let gateway = try await startGateway(
+            database, ring: ring, replica: replica, transport: transport, metrics: metrics, tracer: tracer)
         try await IdentityFacts.takeOver(gateway.facts)
         let users = UserService(pool: pool, facts: gateway.facts, passwords: passwords, logger: logger)
         let authenticator = Authenticator(
@@ -39,7 +44,7 @@ extension Startup {
         let workspaces = try await startWorkspaces(pool, replica: replica, host: host, notifications)
         try Task.checkCancellation()
         let tasks = try startLoop(
-            pool, replica: replica, gateway: gateway, workspaces: workspaces, metrics: metrics, notifications)
+            pool, replica: replica, gateway: gateway, workspaces: workspaces, metrics: metrics, tracer: tracer, notifications)
         return Services(
             configuration: configuration, readiness: readiness, goingAway: goingAway, metrics: metrics, users: users,
             tokens: TokenService(pool: pool, facts: gateway.facts),
@@ -58,9 +63,20 @@ extension Startup {
         return listener
     }
 
-    private func startGateway(_ database: Database, ring: KeyRing, replica: Replica, metrics: Metrics) async throws -> Gateway {
-        let transport = HTTPTransport(logger: logger)
-        lifecycle.started(.transport) { await transport.shutdown() }
+    /// Nil where no collector is configured: then nothing is traced.
+    private func startTracing(_ replica: Replica, _ transport: HTTPTransport, _ metrics: Metrics) throws -> Tracer? {
+        guard
+            let tracing = try Tracing(configuration, replica: replica.id, transport: transport, metrics: metrics, logger: logger)
+        else { return nil }
+        lifecycle.run(.telemetry, stop: { await tracing.exporter.close(within: Tracing.closingTime) }) {
+            await tracing.exporter.run()
+        }
+        return tracing.tracer
+    }
+
+    private func startGateway(
+        _ database: Database, ring: KeyRing, replica: Replica, transport: HTTPTransport, metrics: Metrics, tracer: Tracer?
+    ) async throws -> Gateway {
         var providers = try EnvironmentProviders.read(ProcessInfo.processInfo.environment, organization: .default)
         if configuration.demoModel {
             providers += EnvironmentProviders.demo(baseURL: try await startDemoModel(), organization: .default)
@@ -70,7 +86,7 @@ extension Startup {
                 pool: database.pool, calls: database.calls, transport: transport, keys: ring, replica: replica.id,
                 prices: try PriceBook.load(),
                 fixedProviders: providers, policyFolder: configuration.policyFolder,
-                metrics: metrics, logger: logger))
+                metrics: metrics, tracer: tracer, namesUsers: configuration.telemetry.namesUsers, logger: logger))
         try await gateway.start()
         let grace = configuration.grace
         lifecycle.run(.gateway, stop: { await gateway.drain(grace: grace) }) { try await gateway.run() }
@@ -145,6 +161,7 @@ extension Startup {
 
     private func startLoop(
         _ pool: PostgresPool, replica: Replica, gateway: Gateway, workspaces: WorkspaceService, metrics: Metrics,
+        tracer: Tracer?,
         _ notifications: PostgresListener?
     ) throws -> TaskService {
         let bus = TaskBus(pool: pool, listener: notifications, logger: logger)
@@ -155,7 +172,7 @@ extension Startup {
         let environment = LoopEnvironment(
             store: StepStore(pool), files: files, model: GatewayModelClient(gateway: gateway, ledger: ledger), ledger: ledger,
             workspaces: TaskWorkspaces(workspaces: workspaces), prompts: try PromptSet(), bus: bus, previews: previews,
-            metrics: metrics, logger: logger)
+            metrics: metrics, tracer: tracer, logger: logger)
         let worker = TaskWorker(replica: replica.id, leases: LeaseStore(pool), environment: environment)
         let grace = configuration.grace
         lifecycle.run(.taskWorker, stop: { await worker.drain(grace: grace) }) { try await worker.run() }

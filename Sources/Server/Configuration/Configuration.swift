@@ -34,6 +34,7 @@ package struct Configuration: Sendable, Equatable {
     package var demoModel = false
     /// The model of tasks that name none.
     package var defaultModel: String?
+    package var telemetry = TelemetryConfiguration()
     /// Whether LISTEN/NOTIFY shortens polling; every consumer works without it.
     package var notifications = true
 

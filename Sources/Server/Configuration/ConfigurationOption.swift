@@ -15,7 +15,9 @@ struct ConfigurationOption: Sendable {
 
     var variable: String { "SLIPWAY_" + name.uppercased().replacing("-", with: "_") }
 
-    static let all: [ConfigurationOption] = [
+    static let all: [ConfigurationOption] = server + telemetry
+
+    private static let server: [ConfigurationOption] = [
         .init(name: "listen", placeholder: "HOST:PORT", help: "Where to listen (default 127.0.0.1:7080).") { value, into in
             guard let address = ListenAddress(value) else { return "HOST:PORT, for example 127.0.0.1:7080" }
             into.listen = address
@@ -157,7 +159,8 @@ extension Duration {
 }
 
 extension Bool {
-    fileprivate init?(configured text: String) {
+    /// Reads `on`, `off` and their like. Nil for anything else.
+    init?(configured text: String) {
         switch text.lowercased() {
         case "on", "true", "yes", "1": self = true
         case "off", "false", "no", "0": self = false

@@ -18,6 +18,8 @@ package enum ServerPart: String, Sendable, CaseIterable {
     case provisioners
     case demoModel
     case transport
+    /// Spans that wait are exported.
+    case telemetry
     case reconcilers
     case settings
     case heartbeat
@@ -57,7 +59,7 @@ package struct ShutdownPlan: Sendable {
                 Phase(name: "provisioners", bound: .seconds(5), groups: [[.provisioners]]),
                 Phase(
                     name: "background", bound: .seconds(1),
-                    groups: [[.demoModel, .reconcilers, .settings, .heartbeat], [.transport]]),
+                    groups: [[.demoModel, .reconcilers, .settings, .heartbeat, .telemetry], [.transport]]),
                 Phase(name: "storage", bound: .seconds(5), groups: [[.pool], [.cluster]]),
             ], total: drainDelay + .seconds(28))
     }

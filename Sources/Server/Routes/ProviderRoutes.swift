@@ -134,13 +134,15 @@ extension CallSettings {
         self.init(
             firstByteSeconds: wanted.firstByteSeconds, idleSeconds: wanted.idleSeconds, totalSeconds: wanted.totalSeconds,
             pingSeconds: wanted.pingSeconds, drainSeconds: wanted.drainSeconds, protocols: protocols, region: wanted.region,
+            traceContext: wanted.traceContext,
             models: try wanted.models?.mapValues { try Self($0) })
     }
 
     fileprivate var shown: AICallSettings {
         AICallSettings(
             firstByteSeconds: firstByteSeconds, idleSeconds: idleSeconds, totalSeconds: totalSeconds, pingSeconds: pingSeconds,
-            drainSeconds: drainSeconds, protocols: protocols?.map(\.rawValue), region: region, models: models?.mapValues(\.shown))
+            drainSeconds: drainSeconds, protocols: protocols?.map(\.rawValue), region: region,
+            traceContext: traceContext, models: models?.mapValues(\.shown))
     }
 }
 

@@ -14,6 +14,7 @@ struct ToolDoor: Sendable {
 
     private static let sessionID = HTTPField.Name("Mcp-Session-Id")!
     private static let via = HTTPField.Name(ToolEndpoint.via)!
+    private static let traceParent = HTTPField.Name("traceparent")!
     private static let protocolVersion = HTTPField.Name("MCP-Protocol-Version")!
 
     func register(on table: RouteTable) {
@@ -40,7 +41,7 @@ struct ToolDoor: Sendable {
             .init(
                 principal: call.principal, body: try await incoming.collect(upTo: ToolEndpoint.largestMessage),
                 session: incoming.header(Self.sessionID), version: incoming.header(Self.protocolVersion),
-                takesEvents: takesEvents, requestID: incoming.requestID))
+                takesEvents: takesEvents, requestID: incoming.requestID, traceParent: incoming.header(Self.traceParent)))
         switch answer {
         case .accepted: return Response(status: .accepted)
         case .message(let message, let session):

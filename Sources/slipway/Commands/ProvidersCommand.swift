@@ -84,6 +84,7 @@ struct ProvidersCommand: AsyncParsableCommand {
             help: "chat_completions or responses, where a server has only one of them; may be given twice.")
         var protocols: [String] = []
         @Option(help: "Bedrock: the region to sign for, where the address does not name it.") var region: String?
+        @Option(help: "on or off: whether the provider is told in which trace it is called (default off).") var traceContext: Switch?
 
         func run() async throws {
             try await reporting {
@@ -111,9 +112,12 @@ struct ProvidersCommand: AsyncParsableCommand {
                 firstByteSeconds: firstByte ?? settings.firstByteSeconds, idleSeconds: idle ?? settings.idleSeconds,
                 totalSeconds: total ?? settings.totalSeconds, pingSeconds: ping ?? settings.pingSeconds,
                 drainSeconds: drain ?? settings.drainSeconds, protocols: protocols.isEmpty ? settings.protocols : protocols,
-                region: region ?? settings.region, models: settings.models)
+                region: region ?? settings.region, traceContext: traceContext.map { $0 == .on } ?? settings.traceContext,
+                models: settings.models)
         }
     }
+
+    enum Switch: String, ExpressibleByArgument, CaseIterable { case on, off }
 
     struct Enable: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Let calls pass to a provider.")
