@@ -81,7 +81,8 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "AuditProof", "Core", "Postgres", "HTTPTransport", "ModelAPI", "Policies", "Telemetry", "CZlib", nio, concurrencyHelpers, log,
+                "AuditProof", "Core", "Postgres", "HTTPTransport", "ModelAPI", "Policies", "Telemetry", "CZlib", nio,
+                concurrencyHelpers, log,
                 lifecycle,
                 crypto,
             ],
@@ -150,18 +151,21 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "TelemetryTests",
-            dependencies: ["Core", "Telemetry", "HTTPTransport", "TestSupport", nio, concurrencyHelpers, log], swiftSettings: settings),
+            dependencies: ["Core", "Telemetry", "HTTPTransport", "TestSupport", nio, concurrencyHelpers, log],
+            swiftSettings: settings),
         .testTarget(name: "ModelAPITests", dependencies: ["ModelAPI"], swiftSettings: settings),
         .testTarget(name: "PoliciesTests", dependencies: ["Policies", "Core"], swiftSettings: settings),
         .testTarget(
             name: "DemoModelTests", dependencies: ["Core", "DemoModel", "HTTPTransport", "ModelAPI", nio, log],
             swiftSettings: settings),
         .testTarget(
-            name: "GatewayTests", dependencies: ["AuditProof", "Gateway", "Policies", "Telemetry", "TestSupport", nio, concurrencyHelpers],
+            name: "GatewayTests",
+            dependencies: ["AuditProof", "Gateway", "Policies", "Telemetry", "TestSupport", nio, concurrencyHelpers],
             swiftSettings: settings),
         .testTarget(
             name: "AgentLoopTests",
-            dependencies: ["AgentLoop", "ModelAPI", "Postgres", "Telemetry", "TestSupport", concurrencyHelpers, log], swiftSettings: settings),
+            dependencies: ["AgentLoop", "ModelAPI", "Postgres", "Telemetry", "TestSupport", concurrencyHelpers, log],
+            swiftSettings: settings),
         .testTarget(
             name: "ProvisioningTests", dependencies: ["Provisioning"], exclude: ["Resources"],
             swiftSettings: settings),

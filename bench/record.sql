@@ -4,6 +4,12 @@
 INSERT INTO users (id, organization_id, username, email, roles)
 SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, :'organization', 'user' || n, 'user' || n || '@example.org', ARRAY['member']
 FROM generate_series(4096, 4295) n;
+INSERT INTO groups (id, organization_id, name)
+SELECT ('00000000-0000-7000-8000-00000000a00' || n)::uuid, :'organization', name
+FROM (VALUES (1, 'platform'), (2, 'pair'), (3, 'nobody')) t (n, name);
+INSERT INTO group_members (group_id, user_id)
+SELECT '00000000-0000-7000-8000-00000000a001', id FROM users WHERE username ~ '^user[0-9]*[02468]$'
+UNION ALL SELECT '00000000-0000-7000-8000-00000000a002', id FROM users WHERE username IN ('user4107', 'user4211');
 CREATE TEMP TABLE calls AS
 SELECT n, at, n / 20 AS session, (hashint4(n * 7) & 2147483647) AS h, (hashint4(n / 20) & 2147483647) AS s,
        (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n & 4095), 3, '0') || '8' || lpad(to_hex(n), 15, '0'))::uuid AS id

@@ -31,9 +31,12 @@ struct connection {
     char *input, *output;
     int output_length, output_sent;
     double due;
-    struct connection *before, *after;  // in the list of those that wait for their time
+    struct connection *before, *after;  // in one of the lists of those that wait for their time
 };
-static struct connection waiting = {.before = &waiting, .after = &waiting};
+// Whoever waits in one list waits equally long, so that its first is always the next one: thousands may wait.
+static struct connection before_first = {.before = &before_first, .after = &before_first};
+static struct connection between = {.before = &between, .after = &between};
+static struct connection *const lists[] = {&before_first, &between};
 static int epoll_fd;
 
 static double now_ms(void) {
@@ -76,13 +79,13 @@ static void unlist(struct connection *c) {
     c->before = c->after = NULL;
 }
 
-static void list_until(struct connection *c, double due) {
+static void list_until(struct connection *list, struct connection *c, double due) {
+    unlist(c);
     c->due = due;
-    if (c->before) return;
-    c->before = waiting.before;
-    c->after = &waiting;
-    waiting.before->after = c;
-    waiting.before = c;
+    c->before = list->before;
+    c->after = list;
+    list->before->after = c;
+    list->before = c;
 }
 
 static void destroy(struct connection *c) {
@@ -143,7 +146,7 @@ static int answer(struct connection *c) {
             return send_all(c, "0\r\n\r\n", 5) && answer_requests(c);
         }
         if (interval_ms) {
-            list_until(c, (c->due ? c->due : now_ms()) + interval_ms);
+            list_until(&between, c, (c->due ? c->due : now_ms()) + interval_ms);
             return 1;
         }
     }
@@ -185,7 +188,7 @@ static int answer_requests(struct connection *c) {
         c->busy = 1;
         c->next = 0;
         c->due = 0;
-        if (first_byte_ms) list_until(c, now_ms() + first_byte_ms);
+        if (first_byte_ms) list_until(&before_first, c, now_ms() + first_byte_ms);
         else if (!answer(c)) return 0;
     }
     return 1;
@@ -218,8 +221,9 @@ int main(int argc, char **argv) {
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
         int timeout = -1;
-        for (struct connection *c = waiting.after; c != &waiting; c = c->after) {
-            double left = c->due - now_ms();
+        for (int l = 0; l < 2; l++) {
+            if (lists[l]->after == lists[l]) continue;
+            double left = lists[l]->after->due - now_ms();
             int whole = left <= 0 ? 0 : (int)left + 1;
             if (timeout < 0 || whole < timeout) timeout = whole;
         }
@@ -245,11 +249,10 @@ int main(int argc, char **argv) {
             if (!alive) destroy(c);
         }
         double t = now_ms();
-        for (struct connection *c = waiting.after, *next; c != &waiting; c = next) {
-            next = c->after;
-            if (c->due > t) continue;
-            if (!interval_ms) unlist(c);
-            if (!answer(c)) destroy(c);
-        }
+        for (int l = 0; l < 2; l++)
+            for (struct connection *c = lists[l]->after; c != lists[l] && c->due <= t; c = lists[l]->after) {
+                unlist(c);
+                if (!answer(c)) destroy(c);
+            }
     }
 }

@@ -39,6 +39,21 @@ class Client:
             raise SystemExit(f"bench: {method} {path}: {answer.status} {data[:500]!r}")
         return json.loads(data) if data else None, took
 
+    def read(self, path, watch):
+        """A file: milliseconds to its first byte, seconds to its end, its lines, and the most that `watch` said meanwhile."""
+        begin = time.perf_counter()
+        self.connection.request("GET", path, None, self.headers)
+        answer = self.connection.getresponse()
+        if answer.status >= 300:
+            raise SystemExit(f"bench: GET {path}: {answer.status} {answer.read()[:500]!r}")
+        first, lines, most, looked = None, 0, watch(), begin
+        while data := answer.read1(1 << 16):
+            first = first or (time.perf_counter() - begin) * 1000
+            lines += data.count(b"\n")
+            if time.perf_counter() - looked > 0.5:
+                most, looked = max(most, watch()), time.perf_counter()
+        return first or 0.0, time.perf_counter() - begin, lines, max(most, watch())
+
 
 def cpu_of(pid):
     """CPU seconds of one process, without its children."""

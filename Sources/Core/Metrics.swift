@@ -27,7 +27,9 @@ package final class Metrics: Sendable {
     }
 
     /// Families that are written as one text, with the standard's own names, which do not begin with `slipway_`.
-    package func add(_ name: String, _ write: @escaping @Sendable () -> String) { _ = family(name) { Foreign(name: name, write: write) } }
+    package func add(_ name: String, _ write: @escaping @Sendable () -> String) {
+        _ = family(name) { Foreign(name: name, write: write) }
+    }
 
     /// Everything, sorted by name.
     package func text() -> String {

@@ -62,12 +62,15 @@ import Testing
 
     @Test func `every metric of the server is in the table, and no other`() throws {
         let documented = Set(
-            try Repository.markdown(Self.page).codeSpans.map(\.text).filter { $0.hasPrefix("slipway_") || $0.hasPrefix("gen_ai_client_") }
+            try Repository.markdown(Self.page).codeSpans.map(\.text).filter {
+                $0.hasPrefix("slipway_") || $0.hasPrefix("gen_ai_client_")
+            }
         )
         let inSources = Set(
             try Repository.sources("Sources").filter { !$0.path.hasPrefix("Sources/DemoModel") }.flatMap { _, text in
                 text.matches(
-                    of: /"(?:# TYPE )?((?:slipway_(?:http|gateway|mcp|loop|task|workspace|agent|sandbox|telemetry)|gen_ai_client_)[a-z_]+)[ "]/
+                    of:
+                        /"(?:# TYPE )?((?:slipway_(?:http|gateway|mcp|loop|task|workspace|agent|sandbox|telemetry)|gen_ai_client_)[a-z_]+)[ "]/
                 )
                 .map { String($0.1) }
             })

@@ -97,16 +97,21 @@ import Testing
         }) { stage in
             var provider = stage.provider("pool", .anthropic)
             provider.keys = [
-                .init(secret: Secret("sk-one-of-the-keys"), hint: "sk-o...keys"), .init(secret: Secret("sk-two-of-the-keys"), hint: "sk-t...keys"),
+                .init(secret: Secret("sk-one-of-the-keys"), hint: "sk-o...keys"),
+                .init(secret: Secret("sk-two-of-the-keys"), hint: "sk-t...keys"),
             ]
             let spans = try await traced(stage, providers: [provider]) { gateway in
                 let answer = await gateway.call(stage.call(Stage.messages(), provider: "pool"))
                 #expect(answer.status == 200)
             }
             let attempts = spans.filter { $0.name == "POST" }.sorted { $0.began < $1.began }
-            let call = try #require(spans.first { $0.name != "POST" })
-            #expect(attempts.count == 2 && attempts.allSatisfy { $0.parent == call.id && $0.trace == call.trace }, "\(spans.map { "\($0.name) \($0.id) in \($0.parent ?? "-") \($0.error ?? "")" })")
-            #expect(call.parent == nil && call.error == nil && call["slipway.attempts"] == "2")
+            let call = try #require(spans.first { $0.name == "chat \(Stage.model)" })
+            #expect(attempts.count == 2)
+            #expect(attempts.map(\.parent) == [call.id, call.id])
+            #expect(attempts.map(\.trace) == [call.trace, call.trace])
+            #expect(call.parent == nil)
+            #expect(call.error == nil)
+            #expect(call["slipway.attempts"] == "2", "\(call)")
             #expect(attempts[0].error == "429" && attempts[0]["error.type"] == "429")
             #expect(attempts[0]["http.response.status_code"] == "429" && attempts[0]["http.request.resend_count"] == nil)
             #expect(attempts[1].error == nil && attempts[1]["http.request.resend_count"] == "1")
@@ -124,7 +129,8 @@ import Testing
             let calls = spans.filter { $0.name != "POST" }
             #expect(spans.count == 5 && calls.count == 4)
             #expect(calls.map { $0["error.type"] } == ["400", "policy_denied", "bad_request", "not_found"])
-            #expect(calls.allSatisfy { $0.error != nil && $0["gen_ai.operation.name"] == "chat" && $0["gen_ai.provider.name"] != nil })
+            #expect(
+                calls.allSatisfy { $0.error != nil && $0["gen_ai.operation.name"] == "chat" && $0["gen_ai.provider.name"] != nil })
             #expect(calls[0]["user.name"] == "ada" && calls[1]["gen_ai.request.model"] == "unheard-of")
             #expect(spans.first { $0.name == "POST" }?["error.type"] == "400")
         }

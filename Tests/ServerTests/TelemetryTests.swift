@@ -22,10 +22,12 @@ import Testing
                         "--demo-model", "--otlp-endpoint", end.url, "--otlp-resource", "deployment.environment.name=test",
                     ], environment: ["SLIPWAY_OTLP_HEADERS": "authorization=Bearer%20for-the-collector"])
                 let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-                let answer = try await Client(server, token: token).with("traceparent", parent).with("content-type", "application/json")
-                    .send(
-                        "POST", "/api/v2/ai-gateway/demo/v1/messages",
-                        Data(#"{"model":"demo-scripted","max_tokens":400,"messages":[{"role":"user","content":"demo: hello"}]}"#.utf8))
+                let answer = try await Client(server, token: token).with("traceparent", parent).with(
+                    "content-type", "application/json"
+                )
+                .send(
+                    "POST", "/api/v2/ai-gateway/demo/v1/messages",
+                    Data(#"{"model":"demo-scripted","max_tokens":400,"messages":[{"role":"user","content":"demo: hello"}]}"#.utf8))
                 #expect(answer.status == 200, "\(answer.text)")
                 try await eventually("the call is exported") { collector.spans.count >= 2 }
                 let call = try #require(collector.spans.first { $0.name == "chat demo-scripted" })
@@ -69,7 +71,9 @@ import Testing
                 for turn in 0..<5 {
                     let answer = try await Client(server, token: token).with("content-type", "application/json").send(
                         "POST", "/api/v2/ai-gateway/demo/v1/messages",
-                        Data(#"{"model":"demo-scripted","max_tokens":400,"messages":[{"role":"user","content":"demo: hello"}]}"#.utf8))
+                        Data(
+                            #"{"model":"demo-scripted","max_tokens":400,"messages":[{"role":"user","content":"demo: hello"}]}"#.utf8
+                        ))
                     #expect(answer.status == 200)
                     if turn == 0 { await asked.wait() }
                 }
@@ -99,7 +103,8 @@ import Testing
         #expect(all.resource == ["a": "1", "b": "x y"] && all.sampling == 0.25 && all.namesUsers)
         #expect(try Tracing.headers(all).reveal().map { "\($0.name):\($0.value)" } == ["x:1", "y:a=b"])
         for wrong in [
-            ["--otlp-endpoint", "c:4318"], ["--otlp-endpoint", "ftp://c"], ["--otlp-endpoint", "http://u:p@c"], ["--otlp-sampling", "2"],
+            ["--otlp-endpoint", "c:4318"], ["--otlp-endpoint", "ftp://c"], ["--otlp-endpoint", "http://u:p@c"],
+            ["--otlp-sampling", "2"],
             ["--otlp-sampling", "x"], ["--otlp-resource", "a"], ["--otlp-headers", "x=1"], ["--telemetry-users", "maybe"],
         ] { #expect(throws: AppError.self, "\(wrong)") { try load(wrong) } }
         #expect(throws: AppError.self) { try load([], ["SLIPWAY_OTLP_HEADERS": "x=a%0d%0ab"]) }

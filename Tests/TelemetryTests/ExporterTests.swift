@@ -33,7 +33,8 @@ import Testing
                         body: ByteBuffer(bytes: json), timeouts: .init(firstByte: patience), allowPrivateAddresses: true))
                 let body = try await answer.body.collect(upTo: 1 << 16)
                 return .init(
-                    status: answer.status, retryAfter: answer.header("retry-after").flatMap { Int($0) }, body: Data(Array(buffer: body)))
+                    status: answer.status, retryAfter: answer.header("retry-after").flatMap { Int($0) },
+                    body: Data(Array(buffer: body)))
             }
         }
 
@@ -69,7 +70,8 @@ import Testing
         let collector = TraceCollector()
         let before = WallNanoseconds.now.value
         try await with(collector.script, capacity: 1000, batch: 10) { line in
-            var outer = line.tracer.begin("outer", .server, in: TraceContext(header: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+            var outer = line.tracer.begin(
+                "outer", .server, in: TraceContext(header: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
             outer.set("number", 5)
             line.tracer.end(line.tracer.begin("inner", in: outer.context))
             line.tracer.end(outer)

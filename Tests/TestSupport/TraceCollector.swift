@@ -69,7 +69,9 @@ package final class TraceCollector: Sendable {
     private static func span(_ sent: Sent.Span, _ resource: [String: String]) throws -> Span {
         struct Wrong: Error { var what: String }
         func check(_ id: String, _ digits: Int) throws {
-            guard id.utf8.count == digits, id.allSatisfy(\.isHexDigit), id.contains(where: { $0 != "0" }) else { throw Wrong(what: id) }
+            guard id.utf8.count == digits, id.allSatisfy(\.isHexDigit), id.contains(where: { $0 != "0" }) else {
+                throw Wrong(what: id)
+            }
         }
         try check(sent.traceId, 32)
         try check(sent.spanId, 16)

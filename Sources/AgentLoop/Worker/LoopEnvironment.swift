@@ -35,7 +35,8 @@ package struct LoopEnvironment: Sendable {
     package init(
         store: StepStore, files: TaskFiles, model: any ModelClient, ledger: (any TaskLedger)? = nil,
         workspaces: any WorkspaceProvider, prompts: PromptSet,
-        bus: TaskBus, previews: PreviewHub, metrics: Metrics = .init(), tracer: Tracer? = nil, logger: Logger, clock: WallClock = .system,
+        bus: TaskBus, previews: PreviewHub, metrics: Metrics = .init(), tracer: Tracer? = nil, logger: Logger,
+        clock: WallClock = .system,
         settings: Settings = .init()
     ) {
         self.store = store

@@ -29,7 +29,9 @@ package final class CallTrace: Sendable {
 
     /// What the client says it is part of.
     static func parent(_ headers: [(name: String, value: String)]) -> TraceContext? {
-        headers.first { $0.name.utf8.count == 11 && $0.name.lowercased() == "traceparent" }.flatMap { TraceContext(header: $0.value) }
+        headers.first { $0.name.utf8.count == 11 && $0.name.lowercased() == "traceparent" }.flatMap {
+            TraceContext(header: $0.value)
+        }
     }
 
     // MARK: Attempts

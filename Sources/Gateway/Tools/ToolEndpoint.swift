@@ -127,7 +127,8 @@ package struct ToolEndpoint: Sendable {
     private func answer(_ id: MCPID, _ method: String, _ params: String?, _ request: Request, _ session: ToolSession) async throws
         -> Answer
     {
-        let caller = ToolGateway.Caller(principal: request.principal, session: session, requestID: request.requestID,
+        let caller = ToolGateway.Caller(
+            principal: request.principal, session: session, requestID: request.requestID,
             traceParent: request.traceParent.flatMap { TraceContext(header: $0) })
         switch method {
         case "ping": return .message(.result(id: id, result: "{}"))

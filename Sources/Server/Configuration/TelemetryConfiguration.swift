@@ -37,9 +37,12 @@ package struct TelemetryConfiguration: Sendable, Equatable {
 
 extension ConfigurationOption {
     static let telemetry: [ConfigurationOption] = [
-        .init(name: "otlp-endpoint", placeholder: "URL", help: "A collector that takes traces by OTLP over HTTP; /v1/traces is added.") {
+        .init(
+            name: "otlp-endpoint", placeholder: "URL", help: "A collector that takes traces by OTLP over HTTP; /v1/traces is added."
+        ) {
             value, into in
-            guard let url = URL(string: value), ["http", "https"].contains(url.scheme), url.host?.isEmpty == false, url.query == nil,
+            guard let url = URL(string: value), ["http", "https"].contains(url.scheme), url.host?.isEmpty == false,
+                url.query == nil,
                 url.user == nil
             else { return "an http or https URL, for example http://127.0.0.1:4318" }
             let base = value.hasSuffix("/") ? String(value.dropLast()) : value
@@ -47,7 +50,8 @@ extension ConfigurationOption {
             return nil
         },
         .init(
-            name: "otlp-headers", placeholder: "NAME=VALUE,…", help: "Headers for the collector, such as a key.", environmentOnly: true
+            name: "otlp-headers", placeholder: "NAME=VALUE,…", help: "Headers for the collector, such as a key.",
+            environmentOnly: true
         ) { value, into in
             guard TelemetryConfiguration.pairs(value) != nil else { return "headers such as authorization=Bearer%20KEY" }
             into.telemetry.headers = Secret(value)
@@ -61,7 +65,8 @@ extension ConfigurationOption {
             into.telemetry.caFile = value
             return value.isEmpty ? "a file" : nil
         },
-        .init(name: "otlp-resource", placeholder: "NAME=VALUE,…", help: "Attributes of everything that is exported.") { value, into in
+        .init(name: "otlp-resource", placeholder: "NAME=VALUE,…", help: "Attributes of everything that is exported.") {
+            value, into in
             guard let pairs = TelemetryConfiguration.pairs(value), pairs.count <= 64 else {
                 return "attributes such as deployment.environment.name=production"
             }

@@ -35,7 +35,8 @@ struct Tracing: Sendable {
     static func headers(_ settings: TelemetryConfiguration) throws -> Secret<[(name: String, value: String)]> {
         var headers = settings.headers.flatMap { TelemetryConfiguration.pairs($0.reveal()) } ?? []
         if let file = settings.headersFile {
-            guard let text = try? String(contentsOfFile: file, encoding: .utf8), let pairs = TelemetryConfiguration.pairs(text) else {
+            guard let text = try? String(contentsOfFile: file, encoding: .utf8), let pairs = TelemetryConfiguration.pairs(text)
+            else {
                 throw AppError(
                     .badRequest, "The file \(file) of --otlp-headers-file cannot be read, or a line of it is not NAME=VALUE.",
                     field: "otlp-headers-file")

@@ -26,7 +26,9 @@ package final class SpanQueue: Sendable {
         (wake, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         counts = metrics.counter(
             "slipway_telemetry_spans_total", "Spans that were exported, refused by the collector, or dropped.", labels: ["result"])
-        metrics.observe("slipway_telemetry_queue", "Spans that wait for their export.") { [state] in Double(state.withLockedValue { $0.count }) }
+        metrics.observe("slipway_telemetry_queue", "Spans that wait for their export.") { [state] in
+            Double(state.withLockedValue { $0.count })
+        }
     }
 
     var count: Int { state.withLockedValue { $0.count } }

@@ -84,7 +84,8 @@ struct ProvidersCommand: AsyncParsableCommand {
             help: "chat_completions or responses, where a server has only one of them; may be given twice.")
         var protocols: [String] = []
         @Option(help: "Bedrock: the region to sign for, where the address does not name it.") var region: String?
-        @Option(help: "on or off: whether the provider is told in which trace it is called (default off).") var traceContext: Switch?
+        @Option(help: "on or off: whether the provider is told in which trace it is called (default off).") var traceContext:
+            Switch?
 
         func run() async throws {
             try await reporting {
