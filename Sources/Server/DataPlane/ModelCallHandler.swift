@@ -56,7 +56,8 @@ final class ModelCallHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var writableWaiter: CheckedContinuation<Void, Never>?
     /// Ends the connection of a client that reads nothing any more.
     private var stall: Scheduled<Void>?
-    private var held: CircularBuffer<HTTPRequestPart> = []
+    /// Short, and nearly always empty: an array without storage of its own.
+    private var held: [HTTPRequestPart] = []
     private var heldBytes = 0
     private var isReadWanted = false
 
