@@ -19,6 +19,12 @@ package struct HTTPClientRequest: Sendable {
     package var allowPrivateAddresses: Bool
     /// Trusted certificate authorities (PEM) in place of the system's.
     package var caFile: String?
+    /// Neither uses a kept connection nor leaves one: for what must reach the other side at most once.
+    package var freshConnection = false
+    /// Whether it may be sent once more when a kept connection ends without a byte of an answer: the other side may have closed it while
+    /// it was idle, or have worked on the request before it closed. Nil: as its method promises (RFC 9110 §9.2.2). Without it the
+    /// transfer ends with `upstream`, to be tried again now, whose cause is `KeptConnectionClosed`: whoever sent it decides.
+    package var mayBeSentAgain: Bool?
 
     package struct Timeouts: Sendable {
         /// Name resolution, connection and TLS handshake.
@@ -40,6 +46,8 @@ package struct HTTPClientRequest: Sendable {
             self.total = total
         }
     }
+
+    var isSentOnce: Bool { !(mayBeSentAgain ?? ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"].contains(method)) }
 
     /// The largest request body that is sent from memory.
     package static let maxBodyBytes = 32 << 20

@@ -108,12 +108,22 @@ extension Transfer {
     /// The check is made on the address that is connected to, so there is no second name resolution to win a race against; and
     /// again before each request, because a kept connection may have been opened by a call that was allowed more.
     private func setDestination(_ easy: UnsafeMutableRawPointer) {
+        if request.freshConnection {
+            ccurl_set_long(easy, CURLOPT_FRESH_CONNECT, 1)
+            ccurl_set_long(easy, CURLOPT_FORBID_REUSE, 1)
+        }
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        ccurl_before_request(
+            easy,
+            { context, address, _, _, _ in
+                Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue().mayBegin(connectionTo: address)
+                    ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
+            }, context)
         if let path = request.unixSocket {
             ccurl_set_string(easy, CURLOPT_UNIX_SOCKET_PATH, path)
             return
         }
         if request.allowPrivateAddresses { return }
-        let context = Unmanaged.passUnretained(self).toOpaque()
         ccurl_on_open_socket(
             easy,
             { context, _, address in
@@ -121,13 +131,6 @@ extension Transfer {
                 var bytes = [UInt8](repeating: 0, count: 16)
                 let count = Int(ccurl_address_bytes(address!, &bytes))
                 return transfer.mayReach(Array(bytes[..<count])) ? ccurl_open_socket(address!) : CURL_SOCKET_BAD
-            }, context)
-        ccurl_before_request(
-            easy,
-            { context, address, _, _, _ in
-                let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
-                return transfer.mayUse(connectionTo: address.map { String(cString: $0) } ?? "")
-                    ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
             }, context)
     }
 

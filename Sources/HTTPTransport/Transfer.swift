@@ -20,6 +20,8 @@ package final class Transfer: @unchecked Sendable {
     var bytesSent = 0
     var isPaused = false
     var isDirty = false
+    /// How often curl began to send the request.
+    var timesBegun = 0
     /// What a callback refused, in place of curl's "aborted by callback".
     var refusal: AppError?
     var clock: TransferClock
@@ -89,7 +91,19 @@ package final class Transfer: @unchecked Sendable {
         return false
     }
 
-    func mayUse(connectionTo address: String) -> Bool {
+    /// Whether the request may be sent over the connection that curl has for it. By itself curl sends it again, also a POST, when a kept
+    /// connection ends without a byte of an answer (`Curl_retry_request`).
+    func mayBegin(connectionTo address: UnsafePointer<CChar>?) -> Bool {
+        timesBegun += 1
+        if timesBegun > 1, request.isSentOnce {
+            refusal = TransferFailure.keptConnectionClosed(target)
+            return false
+        }
+        if request.allowPrivateAddresses || request.unixSocket != nil { return true }
+        return mayUse(connectionTo: address.map { String(cString: $0) } ?? "")
+    }
+
+    private func mayUse(connectionTo address: String) -> Bool {
         guard let reason = AddressGuard.refusal(ofText: address) else { return true }
         refusal = TransferFailure.refusedAddress(address, reason, target)
         return false

@@ -1,6 +1,9 @@
 import CCurl
 import Core
 
+/// A kept connection ended without a byte of an answer to a request that is not to be sent twice unasked.
+package struct KeptConnectionClosed: Error { package init() {} }
+
 /// Turns curl's status codes into errors that say which host, what happened and what to do.
 enum TransferFailure {
     static func error(_ code: CURLcode, detail: String, target: RequestTarget, bytesRead: Int, hasHead: Bool, caFile: String?)
@@ -46,6 +49,12 @@ enum TransferFailure {
         default:
             return upstream("the call to \(name) failed: \(detail)", retry: .never)
         }
+    }
+
+    static func keptConnectionClosed(_ target: RequestTarget) -> AppError {
+        AppError(
+            .upstream, "\(target.name) closed a kept connection without an answer", source: .upstream, retry: .now,
+            cause: KeptConnectionClosed())
     }
 
     static func timeout(_ message: String, detail: String? = nil) -> AppError {

@@ -26,6 +26,7 @@ package struct PostgresError: Error, Sendable {
     }
 
     package var isUniqueViolation: Bool { sqlState == "23505" }
+    package var isForeignKeyViolation: Bool { sqlState == "23503" }
     /// The transaction may succeed when it is run again from its start (also after a deadlock).
     package var isSerializationFailure: Bool { sqlState == "40001" || sqlState == "40P01" }
     package var isConnectionLost: Bool {

@@ -144,8 +144,12 @@ static int keep(pid_t zone, int socket) {
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
         dprintf(2, "slipway sandbox: the agent ended with status %d, start %u\n", status, times);
         if (milliseconds() - began > STEADY) pause = SHORT;
-        for (uint64_t until = milliseconds() + (uint64_t)pause; milliseconds() < until;)
-            if (wait_child((int64_t)(until - milliseconds()), &status) == zone) return 1;
+        for (uint64_t until = milliseconds() + (uint64_t)pause;;) {
+            // One look at the clock: at a second one less than nothing could be left, which means without end.
+            int64_t left = (int64_t)(until - milliseconds());
+            if (left <= 0) break;
+            if (wait_child(left, &status) == zone) return 1;
+        }
         if ((pause *= 2) > LONG) pause = LONG;
     }
 }

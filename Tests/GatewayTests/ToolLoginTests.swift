@@ -14,6 +14,8 @@ import Testing
         let tools = ToolUpstream()
         let forms = NIOLockedValueBox<[[String: String]]>([])
         let refusesRefresh = NIOLockedValueBox(false)
+        /// Fires when a refresh token has come; the answer waits for the other one.
+        let slow = NIOLockedValueBox<(asked: Signal, answer: Signal)?>(nil)
         /// Of access tokens, in seconds.
         let lifetime: Int
         let issuer: String
@@ -32,7 +34,7 @@ import Testing
                     switch request.path {
                     case "/mcp" where request.head.contains("Bearer access-token-"):
                         try await self.tools.handle(request, connection)
-                    case "/mcp":
+                    case "/mcp", "/other":
                         try await ToolUpstream.send(
                             connection, "{}", status: "401 Unauthorized",
                             extra: "WWW-Authenticate: Bearer error=\"x\", resource_metadata=\"\(url)/meta\"\r\n")
@@ -69,6 +71,10 @@ import Testing
                     return forms.count
                 }
             )
+            if asked["grant_type"] == "refresh_token", let slow = slow.withLockedValue({ $0 }) {
+                slow.asked.fire()
+                await slow.answer.wait()
+            }
             if asked["grant_type"] == "refresh_token",
                 refusesRefresh.withLockedValue({ $0 }) || asked["refresh_token"] != "refresh-\(number - 1)"
             {
@@ -82,8 +88,10 @@ import Testing
         }
     }
 
-    private static func with(_ server: Protected, _ body: (Stage, Gateway) async throws -> Void) async throws {
-        try await Stage.with(server.script) { stage in
+    private static func with(
+        _ server: Protected, maxConnections: Int = 12, _ body: (Stage, Gateway) async throws -> Void
+    ) async throws {
+        try await Stage.with(maxConnections: maxConnections, server.script) { stage in
             try await stage.gateway { gateway in
                 var change = ToolServerService.Change()
                 change.url = stage.upstream + "/mcp"
@@ -132,6 +140,88 @@ import Testing
                 }
             }
             try await stage.expectSound(gateway)
+        }
+    }
+
+    @Test func `while an authorization server thinks, the database is everybody's`() async throws {
+        let server = Protected(lifetime: 30)
+        try await Self.with(server, maxConnections: 4) { stage, gateway in
+            let state = try #require(try await Self.begin(gateway, stage.user)["state"])
+            try await gateway.tools.logins.finish(stage.user, name: "tools", code: "\(state).c")
+            let slow = (asked: Signal(), answer: Signal())
+            server.slow.withLockedValue { $0 = slow }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<10 {
+                    group.addTask {
+                        let answer = await ToolClient(gateway, stage.user).send(#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
+                        guard case .message(.result(_, let list), _) = answer else {
+                            throw ToolClient.Unexpected(answer: "\(answer)")
+                        }
+                        #expect(list.contains("tools__echo"), "\(list)")
+                    }
+                }
+                await slow.asked.wait()
+                try await eventually("nobody holds a connection") { stage.pool.load.lent == 0 && stage.pool.load.waiting == 0 }
+                #expect(try await stage.count("ai_mcp_credentials", "refreshing_until > now()") == 1)
+                slow.answer.fire()
+                try await group.waitForAll()
+            }
+            #expect(server.forms.withLockedValue { $0.count } == 2)
+            #expect(try await stage.count("ai_mcp_credentials", "refreshing_until IS NULL AND refreshing_by IS NULL") == 1)
+        }
+    }
+
+    @Test func `another process waits for the one that gets a new token, and takes it over when that one died`() async throws {
+        let server = Protected(lifetime: 30)
+        try await Self.with(server) { stage, one in
+            try await stage.gateway { other in
+                let state = try #require(try await Self.begin(one, stage.user)["state"])
+                try await one.tools.logins.finish(stage.user, name: "tools", code: "\(state).c")
+                let slow = (asked: Signal(), answer: Signal())
+                server.slow.withLockedValue { $0 = slow }
+                async let first = ToolClient(one, stage.user).call("tools__echo")
+                await slow.asked.wait()
+                async let second = ToolClient(other, stage.user).call("tools__echo")
+                slow.answer.fire()
+                _ = try await (first.get(), second.get())
+                #expect(server.forms.withLockedValue { $0.count } == 2)
+                // A claim of a process that is no more.
+                server.slow.withLockedValue { $0 = nil }
+                try await stage.pool.execute(
+                    """
+                    UPDATE ai_mcp_credentials SET refreshing_by = \(UUID()), refreshing_until = now() - interval '1 second'
+                    """)
+                let access = try await other.tools.servers.access(stage.user, "tools")
+                var logins = other.tools.logins
+                logins.now = { Date().addingTimeInterval(3600) }
+                #expect(try await logins.fresh(access, stage.user).tokens?.access == "access-token-3")
+            }
+        }
+    }
+
+    @Test func `what was begun at an old place is not ended at a new one`() async throws {
+        try await Self.with(Protected(lifetime: 3600)) { stage, gateway in
+            let (servers, logins) = (gateway.tools.servers, gateway.tools.logins)
+            let server = try await servers.get(stage.user, name: "tools").server
+            let state = try #require(try await Self.begin(gateway, stage.user)["state"])
+            var move = ToolServerService.Change()
+            move.url = stage.upstream + "/other"
+            _ = try await servers.update(stage.user, name: "tools", move)
+            let error = await #expect(throws: AppError.self) {
+                try await logins.finish(stage.user, name: "tools", code: "\(state).c")
+            }
+            #expect(error?.code == .conflict && error?.message.contains("was changed meanwhile") == true)
+            // As when the URL changes between the exchange of the code and its end.
+            let grant = OAuthGrant(
+                clientID: "c", tokenEndpoint: "http://h/token", redirect: "http://h/", verifier: "v", resource: server.url)
+            let tokens = try OAuthTokens(#"{"access_token":"old","token_type":"bearer"}"#, grant: grant, now: Date())
+            let late = await #expect(throws: AppError.self) { try await servers.signIn(stage.user, server, tokens) }
+            #expect(late?.code == .conflict)
+            _ = try await Self.begin(gateway, stage.user)
+            move.url = "http://127.0.0.1:1/mcp"
+            _ = try await servers.update(stage.user, name: "tools", move)
+            let (begun, ended) = (try await stage.count("ai_mcp_logins"), try await stage.count("ai_mcp_credentials"))
+            #expect(begun == 0 && ended == 0)
         }
     }
 

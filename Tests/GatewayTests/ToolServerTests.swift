@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import ModelAPI
+import NIOConcurrencyHelpers
 import NIOCore
 import TestSupport
 import Testing
@@ -153,6 +154,102 @@ import Testing
             move.headers = []
             _ = try await gateway.tools.servers.update(stage.user, name: "tools", move)
             #expect(try await gateway.tools.servers.get(stage.user, name: "tools").isSignedIn == false)
+        }
+    }
+
+    @Test func `a list of tools without end is given up, and costs the other servers nothing`() async throws {
+        let upstream = ToolUpstream(isEndless: true)
+        try await Stage.withTools(upstream) { _, _, client in
+            let answer = await client.send(#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
+            guard case .message(.result(_, let list), _) = answer else { throw NeverHappenedHere() }
+            #expect(list.contains("a list that has no end within 50 pages"), "\(list)")
+            #expect(upstream.seen("tools/list").count == 50)
+        }
+    }
+
+    @Test func `a server that asks without end while it answers is not answered without end`() async throws {
+        let upstream = ToolUpstream { _, _, connection in
+            try await connection.send(Upstream.head("text/event-stream"))
+            for number in 0..<40 {
+                try await connection.send(
+                    Upstream.chunk("data: {\"jsonrpc\":\"2.0\",\"id\":\"p\(number)\",\"method\":\"ping\"}\n\n"))
+            }
+            await connection.untilClosed()
+        }
+        try await Stage.withTools(upstream) { _, _, client in
+            guard case .failure(let error) = try await client.call("tools__echo") else { throw NeverHappenedHere() }
+            #expect(error.message.contains("asks more than 16 things"), "\(error)")
+            #expect(upstream.seen("answer").count == 16)
+        }
+    }
+
+    @Test func `a tool is not called a second time because its connection was closed without an answer`() async throws {
+        let upstream = ToolUpstream { _, _, _ in throw CancellationError() }  // the connection is closed
+        try await Stage.withTools(upstream) { stage, _, client in
+            guard case .failure(let error) = try await client.call("tools__echo") else { throw NeverHappenedHere() }
+            #expect(error.message.contains("without an answer"), "\(error)")
+            #expect(upstream.seen("tools/call").count == 1)
+            #expect(try await stage.toolCalls() == ["echo allow error"])
+        }
+    }
+
+    @Test func `what two admins change at the same time is all changed`() async throws {
+        try await Stage.withTools { stage, gateway, _ in
+            var change = ToolServerService.Change()
+            change.displayName = "Ours"
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                try await stage.pool.withTransaction { connection in
+                    try await connection.execute("UPDATE ai_mcp_servers SET deny_tools = ARRAY['delete_*']")
+                    group.addTask { [change] in _ = try await gateway.tools.servers.update(stage.user, name: "tools", change) }
+                    try await eventually("the other admin waits") { try await stage.count("pg_locks", "NOT granted") > 0 }
+                }
+                try await group.waitForAll()
+            }
+            let server = try await gateway.tools.servers.get(stage.user, name: "tools").server
+            #expect(server.rules.deny == ["delete_*"] && server.displayName == "Ours")
+        }
+    }
+
+    @Test func `lists of tools count as calls do`() async throws {
+        let go = Signal()
+        let isFirst = NIOLockedValueBox(true)
+        let upstream = ToolUpstream()
+        // The session's opening waits, and with it all who need it.
+        try await Stage.with({ connection in
+            while let request = try await connection.request() {
+                let waits = isFirst.withLockedValue { isFirst in
+                    defer { isFirst = false }
+                    return isFirst
+                }
+                if waits { await go.wait() }
+                try await upstream.handle(request, connection)
+            }
+        }) { stage in
+            try await stage.gateway { gateway in
+                var change = ToolServerService.Change()
+                change.url = stage.upstream + "/mcp"
+                change.allowsPrivateAddresses = true
+                _ = try await gateway.tools.servers.create(stage.user, name: "tools", change)
+                var client = ToolClient(gateway, stage.user)
+                try await client.initialize()
+                let (listing, refused) = (client, NIOLockedValueBox<[String]>([]))
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for _ in 0..<70 {
+                        group.addTask {
+                            let answer = await listing.send(#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
+                            guard case .message(.failure(_, let error), _) = answer else { return }
+                            refused.withLockedValue { $0.append(error.message) }
+                        }
+                    }
+                    try await eventually("those past the limit are refused") { refused.withLockedValue { $0.count } == 6 }
+                    await #expect(throws: AppError.self) { try await gateway.tools.tools(of: "tools", stage.user) }
+                    go.fire()
+                    try await group.waitForAll()
+                }
+                #expect(refused.withLockedValue { $0 } == Array(repeating: refused.withLockedValue { $0[0] }, count: 6))
+                #expect(refused.withLockedValue { $0[0] }.contains("64 calls of tools"))
+                _ = try await gateway.tools.tools(of: "tools", stage.user)
+            }
         }
     }
 

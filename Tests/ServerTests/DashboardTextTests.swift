@@ -32,6 +32,15 @@ import Testing
         #expect(view.files.last?.lines.last?.text == "… 4 more lines")
     }
 
+    @Test func `of a diff that is cut the last line is left out, which may be a part of one`() {
+        let data = Data(Self.diff.utf8)
+        for count in 0..<data.count {
+            let view = DiffView(data.prefix(count), isCut: true)
+            #expect(view.files.allSatisfy { ["pricing/cart.py", "new name.txt"].contains($0.path) })
+        }
+        #expect(DiffView(data, isCut: false) == DiffView(Self.diff))
+    }
+
     @Test(arguments: ["", "no diff at all", "@@ -1 +1 @@", "+++ b/x"])
     func `what is no diff has no files`(text: String) {
         #expect(DiffView(text).files.isEmpty)

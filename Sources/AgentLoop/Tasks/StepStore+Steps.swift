@@ -1,3 +1,4 @@
+import Core
 import Foundation
 import Postgres
 
@@ -9,18 +10,30 @@ extension StepStore {
         var entries: [Transcript.Entry]
         var events: [NewEvent]
         var changes: [Query]
+        /// The owner as they are now: a suspension and other roles reach a running task with its next step at the latest.
+        var roles: Set<Role>
+        var isOwnerActive: Bool
     }
 
-    /// Reads the messages that wait. One that comes after this waits for the next step.
+    /// Reads the owner and the messages that wait. One that comes after this waits for the next step.
     func beginning(
         of step: StepRef, _ lease: Lease, model: String, promptsHash: String, lastPosition: Int
     ) async throws -> StepBeginning {
-        let rows = try await pool.query(
-            "SELECT id, author, text FROM task_messages WHERE task_id = \(lease.task) ORDER BY number")
+        let results = try await pool.withConnection {
+            try await $0.pipeline([
+                "SELECT id, author, text FROM task_messages WHERE task_id = \(lease.task) ORDER BY number",
+                """
+                SELECT u.roles, u.status = 'active' AS is_active FROM tasks t JOIN users u ON u.id = t.owner_id
+                WHERE t.id = \(lease.task)
+                """,
+            ])
+        }
+        guard let owner = results[1].first else { throw LeaseLost(task: lease.task) }
+        let roles: [String] = try owner["roles"]
         var events: [NewEvent] = []
         var entries: [Transcript.Entry] = []
         var ids: [UUID] = []
-        for row in rows {
+        for row in results[0] {
             let id: UUID = try row["id"]
             let text: String = try row["text"]
             let author: String = try row["author"]
@@ -48,7 +61,9 @@ extension StepStore {
             SELECT id, organization_id, \(Int32(step.number)), \(Int32(step.attempt)), \(step.interception), \(promptsHash), \(lease.fence)
             FROM tasks WHERE id = \(lease.task)
             """)
-        return StepBeginning(step: step, entries: entries, events: events, changes: changes)
+        return StepBeginning(
+            step: step, entries: entries, events: events, changes: changes, roles: Set(roles.compactMap(Role.init)),
+            isOwnerActive: try owner["is_active"])
     }
 
     /// Commits the step and its interception id, and takes in the messages that wait.

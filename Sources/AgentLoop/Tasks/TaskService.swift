@@ -241,10 +241,12 @@ package struct TaskService: Sendable {
         try await results(principal, id).diff
     }
 
-    /// The content of a result: whoever may read the task may read it.
-    package func content(of file: UUID) async throws -> Data {
-        guard let data = try await files.data(of: file) else { throw AppError(.notFound, "The file is no longer there.") }
-        return data
+    /// The beginning of a result, and whether there is more: whoever may read the task may read it.
+    package func beginning(of file: UUID, upTo limit: Int) async throws -> (data: Data, isCut: Bool) {
+        guard let part = try await files.beginning(of: file, upTo: limit) else {
+            throw AppError(.notFound, "The file is no longer there.")
+        }
+        return part
     }
 
     package func size(of file: UUID) async throws -> Int {

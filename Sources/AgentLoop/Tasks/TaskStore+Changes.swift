@@ -32,6 +32,8 @@ extension TaskStore {
             }
         } catch let error as PostgresError where error.isUniqueViolation {
             throw AppError(.conflict, "There is already a task named '\(new.name)'.", field: "name")
+        } catch let error as PostgresError where error.isForeignKeyViolation && new.inputFile != nil {
+            throw AppError(.notFound, "The uploaded file is no longer there; upload the bundle again.", field: "file_id")
         }
     }
 
@@ -147,6 +149,26 @@ extension TaskStore {
                 """)
             try await record(NewEvent(.interruptRequested) { $0.by = principal.username }, task: id, on: connection)
         }
+    }
+
+    /// Asks all tasks of somebody to stop, in the transaction of what takes their right to go on. Workers see it when they next look.
+    ///
+    /// - Parameter by: who, and why: people read it.
+    package static func interruptAll(
+        of owner: UserID, _ organization: OrganizationID, by: String, _ connection: PostgresConnection
+    ) async throws {
+        let event = NewEvent(.interruptRequested) { $0.by = by }
+        try await connection.execute(
+            """
+            WITH stopped AS (
+                UPDATE tasks SET interrupt_by = \(by), wake_at = NULL, last_seq = last_seq + 1, updated_at = clock_timestamp(),
+                    status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END
+                WHERE organization_id = \(organization) AND owner_id = \(owner) AND status IN ('queued', 'running', 'waiting')
+                    AND interrupt_by IS NULL
+                RETURNING id, organization_id, last_seq)
+            INSERT INTO task_events (task_id, organization_id, seq, kind, payload)
+            SELECT id, organization_id, last_seq, \(event.kind.rawValue), \(try EventCoding.text(event.payload))::json FROM stopped
+            """)
     }
 
     /// Goes on after a pause, an interruption or a failure; limits that are given take the place of the present ones.

@@ -93,8 +93,13 @@ extension ToolRunner {
                 let (present, _) = try await content(of: path, atMost: data.count + 1)
                 return present == data ? done : unknown(call, why)
             }
-        } catch is CancellationError where stop.stop == .kill {
-            return unknown(call, "the user interrupted the task while the file was being written")
+        } catch is CancellationError {
+            // It may have been made: nobody heard the answer.
+            switch stop.stop {
+            case .kill: return unknown(call, "the user interrupted the task while the file was being written")
+            case .detach: return unknown(call, "the task reached its time limit while the file was being written")
+            case .abandon, nil: throw CancellationError()
+            }
         }
     }
 

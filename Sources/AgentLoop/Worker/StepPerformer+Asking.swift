@@ -24,9 +24,17 @@ extension StepPerformer {
 
     mutating func hasBegun(_ beginning: StepStore.StepBeginning) {
         for entry in beginning.entries { snapshot.transcript.append(entry) }
+        snapshot.principal.roles = beginning.roles
+        if !beginning.isOwnerActive {
+            runner.note(interruptedBy: Self.suspension)
+            // Between two steps there is nothing to stop: the step that is about to begin ends instead.
+            _ = machine.handle(.stop(.interrupt))
+        }
         environment.meters.begun()
         trace?.begin(beginning.step)
     }
+
+    private static let suspension = "the server, because its owner's account is suspended"
 
     mutating func recall(_ step: StepRef) {
         let (runner, task) = (runner, task)

@@ -28,9 +28,11 @@ package final class TaskRunner: Sendable {
     }
 
     package func stop(_ stop: StepMachine.Stop, by: String? = nil) {
-        if let by { interruptedBy.withLockedValue { $0 = by } }
+        if let by { note(interruptedBy: by) }
         report(.step(.stop(stop)))
     }
+
+    func note(interruptedBy by: String) { interruptedBy.withLockedValue { $0 = by } }
 
     /// The lease is another's: everything ends at once, and nothing more is written.
     package func abort() { report(.broke(LeaseLost(task: lease.task))) }

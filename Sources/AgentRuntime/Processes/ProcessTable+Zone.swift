@@ -40,6 +40,8 @@ extension ProcessTable {
                 guard state.ledger.entries[number]?.isOfThisBoot == true else { return false }
                 state.live[number] = Live(loop: loop)
                 state.live[number]?.hasBegun = true
+                // What the journal gave back has its line in it.
+                state.live[number]?.isRecorded = state.ledger.entries[number]?.result != nil
                 return true
             }
             if isKnown { update(number, status) } else { forget(id) }
@@ -56,8 +58,8 @@ extension ProcessTable {
     }
 
     private func update(_ number: UInt64, _ status: ZoneStatus) {
-        let (live, isNewEnd, isOver, hasTurned) = state.withLockedValue { state -> (Live?, Bool, Bool, Bool) in
-            guard var live = state.live[number], let entry = state.ledger.entries[number] else { return (nil, false, false, false) }
+        let (live, isNewEnd, hasTurned) = state.withLockedValue { state -> (Live?, Bool, Bool) in
+            guard var live = state.live[number], let entry = state.ledger.entries[number] else { return (nil, false, false) }
             let isNewEnd = status.state != .running && entry.result == nil
             let hasTurned = isNewEnd || !live.hasBegun
             live.pid = status.pid
@@ -68,39 +70,71 @@ extension ProcessTable {
                 live.cpuMicroseconds = Int64(clamping: status.cpuMicroseconds)
                 live.peakMemoryKiB = Int64(clamping: status.peakMemoryKiB)
             }
-            let isOver = status.state != .running && !status.outputOpen && !live.isForgotten
-            if isOver { live.isForgotten = true }
             state.live[number] = live
-            return (live, isNewEnd, isOver, hasTurned)
+            return (live, isNewEnd, hasTurned)
         }
         guard let live else { return }
-        let end: CallLedger.Result = status.state == .killed ? .signaled(Int32(status.code)) : .exited(Int32(status.code))
-        let endedAt = Int64(status.endedNanoseconds / 1_000_000)
         if isNewEnd {
+            let end: CallLedger.Result = status.state == .killed ? .signaled(Int32(status.code)) : .exited(Int32(status.code))
+            let endedAt = Int64(status.endedNanoseconds / 1_000_000)
             state.withLockedValue { $0.ledger.end(number, end, now: endedAt, outputBytes: live.outputBytes) }
         }
         if hasTurned { live.turned.ring() }
         live.changed.ring()
         // Whoever waits need not wait for the disk: until it is told to forget, the zone can tell a new agent the same.
-        if isNewEnd { record(number, end, at: endedAt, outputBytes: live.outputBytes) }
-        if isOver {
-            keep(number)
-            forget(Self.zoneID(number))
-            outputs.prepare(state.withLockedValue { $0.ledger.nextNumber })
+        if status.state != .running { settle(number) }
+    }
+
+    /// Puts the end of a command on record, and lets the zone forget what is over. In this order: a command that neither knew would
+    /// count as never begun, and be run a second time.
+    private func settle(_ number: UInt64) {
+        let unrecorded = state.withLockedValue { state in
+            state.live[number]?.isRecorded == false ? state.ledger.entries[number] : nil
+        }
+        if let entry = unrecorded, let result = entry.result {
+            guard record(number, result, at: entry.endedAt ?? entry.startedAt, outputBytes: entry.outputBytes) else {
+                return settleLater(number)
+            }
+            state.withLockedValue { $0.live[number]?.isRecorded = true }
+        }
+        let isOver = state.withLockedValue { state in
+            guard let live = state.live[number], live.isRecorded, !live.outputOpen, !live.isForgotten else { return false }
+            state.live[number]?.isForgotten = true
+            return true
+        }
+        guard isOver else { return }
+        keep(number)
+        forget(Self.zoneID(number))
+        outputs.prepare(state.withLockedValue { $0.ledger.nextNumber })
+    }
+
+    /// A full disk may have room again.
+    private func settleLater(_ number: UInt64) {
+        let isFirst = state.withLockedValue { state -> Bool in
+            defer { state.live[number]?.willSettle = true }
+            return state.live[number]?.willSettle == false
+        }
+        guard isFirst else { return }
+        loop.scheduleTask(in: .seconds(1)) { [self] in
+            state.withLockedValue { $0.live[number]?.willSettle = false }
+            settle(number)
         }
     }
 
-    /// Remembers a result. The zone keeps it too until it is told to forget, so a journal that cannot be written loses nothing yet.
+    /// Remembers a result. What has no line for it in the journal is unknown to the next agent.
     func end(_ number: UInt64, _ result: CallLedger.Result, at: Int64, outputBytes: Int64) {
         state.withLockedValue { $0.ledger.end(number, result, now: at, outputBytes: outputBytes) }
-        record(number, result, at: at, outputBytes: outputBytes)
+        _ = record(number, result, at: at, outputBytes: outputBytes)
     }
 
-    private func record(_ number: UInt64, _ result: CallLedger.Result, at: Int64, outputBytes: Int64) {
+    /// - Returns: whether the journal took it.
+    private func record(_ number: UInt64, _ result: CallLedger.Result, at: Int64, outputBytes: Int64) -> Bool {
         do { try journal.append(.end(number, result, at: at, outputBytes: outputBytes)) } catch {
             log.error("a result was not recorded: \((error as? SystemError)?.text ?? "\(error)")")
+            return false
         }
         compactIfLong()
+        return true
     }
 
     private func compactIfLong() {

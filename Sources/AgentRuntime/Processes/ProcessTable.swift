@@ -17,6 +17,11 @@ final class ProcessTable: Sendable {
         var outputOpen = true
         var cpuMicroseconds: Int64?
         var peakMemoryKiB: Int64?
+        /// Whether the journal has how it ended.
+        var isRecorded = false
+        /// Whether a timer tries to record it again.
+        var willSettle = false
+        /// Whether the zone was told to forget it, which it only is behind the record.
         var isForgotten = false
         /// Any change.
         let changed: Bell

@@ -5,6 +5,8 @@ import ModelAPI
 struct Attempt: Sendable {
     var target: Target
     var key: Provider.Key
+    /// Over a connection that was not used before.
+    var isOnFreshConnection = false
 }
 
 /// Which attempt comes next. Targets whose circuit is open are passed over, those all of whose keys rest come last.
@@ -15,6 +17,7 @@ struct AttemptQueue {
     private let health: TargetHealth
     private var targets: ArraySlice<Target>
     private var current: Target?
+    private var key: Provider.Key?
     private var keys: ArraySlice<Provider.Key> = []
     private(set) var made = 0
     /// How long the circuit that opens next stays open, if one was met.
@@ -41,8 +44,13 @@ struct AttemptQueue {
     mutating func next(after verdict: AttemptVerdict) -> Attempt? {
         guard made < Self.most else { return nil }
         if made > 0, let current, !health.mayRetry(current.provider) { return nil }
+        if case .sameAgain = verdict, let current, let key {
+            made += 1
+            return Attempt(target: current, key: key, isOnFreshConnection: true)
+        }
         if case .otherKey = verdict, let current, let key = keys.popFirst() {
             made += 1
+            self.key = key
             return Attempt(target: current, key: key)
         }
         let now = ContinuousClock.now
@@ -55,6 +63,7 @@ struct AttemptQueue {
             keys = health.keys(of: target.provider, at: now)[...]
             guard let key = keys.popFirst() else { continue }
             made += 1
+            self.key = key
             if made == 1 { health.called(target.provider) }
             return Attempt(target: target, key: key)
         }

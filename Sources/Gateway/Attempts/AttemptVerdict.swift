@@ -1,4 +1,5 @@
 import Core
+import HTTPTransport
 
 /// What an attempt's end says about trying elsewhere. A pure rule.
 enum AttemptVerdict: Sendable, Equatable {
@@ -8,10 +9,16 @@ enum AttemptVerdict: Sendable, Equatable {
     case otherKey(rests: Duration)
     /// Another target may be better.
     case otherTarget
+    /// A kept connection was closed under the call, which says nothing of the target: once more, over a fresh one. This attempt is the
+    /// gateway's own, from the budget of retries and on the record, because the first one may have been worked on.
+    case sameAgain
 
     /// How long a key rests when the provider does not say.
     static let usualRest = Duration.seconds(30)
     static let longestRest = Duration.seconds(600)
+
+    /// - Parameter error: of an attempt that got no answer.
+    init(_ error: AppError) { self = error.cause is KeptConnectionClosed ? .sameAgain : .otherTarget }
 
     /// - Parameter retryAfter: what the provider's answer asks for.
     init(status: Int, retryAfter: Duration?) {

@@ -47,10 +47,12 @@ struct Outgoing: Sendable {
     /// - Parameter timeouts: the server's own.
     func request(_ attempt: Attempt, method: String, timeouts: HTTPClientRequest.Timeouts) -> HTTPClientRequest {
         let provider = attempt.target.provider
-        return HTTPClientRequest(
+        var request = HTTPClientRequest(
             method: method, url: provider.url(for: route), headers: headers, body: body,
             timeouts: provider.settings.of(attempt.target.model).timeouts(timeouts),
             allowPrivateAddresses: provider.allowsPrivateAddresses)
+        request.freshConnection = attempt.isOnFreshConnection
+        return request
     }
 
     // MARK: Amazon

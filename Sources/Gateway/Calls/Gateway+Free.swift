@@ -25,12 +25,13 @@ extension Gateway {
     private func pass(
         _ call: GatewayCall, _ provider: Provider, _ key: Provider.Key, route: String, body: ByteBuffer
     ) async throws -> GatewayAnswer {
-        let response = try await configuration.transport.send(
-            HTTPClientRequest(
-                method: call.method, url: provider.url(for: route),
-                headers: HeaderEdits.upstream(call.headers, key: key.secret, type: provider.type),
-                body: body.readableBytes > 0 ? body : nil, timeouts: configuration.timeouts,
-                allowPrivateAddresses: provider.allowsPrivateAddresses))
+        var request = HTTPClientRequest(
+            method: call.method, url: provider.url(for: route),
+            headers: HeaderEdits.upstream(call.headers, key: key.secret, type: provider.type),
+            body: body.readableBytes > 0 ? body : nil, timeouts: configuration.timeouts,
+            allowPrivateAddresses: provider.allowsPrivateAddresses)
+        request.mayBeSentAgain = true  // it costs nothing and changes nothing
+        let response = try await configuration.transport.send(request)
         let answer = try await response.body.collect(upTo: 8 << 20)
         return GatewayAnswer(
             status: response.status,

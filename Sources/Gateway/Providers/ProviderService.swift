@@ -46,27 +46,49 @@ package struct ProviderService: Sendable {
         var provider = Provider(
             id: ProviderID(), organization: principal.organization, name: name, displayName: name, type: type, baseURL: baseURL,
             isEnabled: true, allowsPrivateAddresses: false, origin: .database, keys: [])
-        try apply(change, to: &provider)
+        try Self.apply(change, to: &provider)
         do {
-            try await self.change(principal, "provider.create", provider) { [provider] in try await store.insert(provider, $0) }
+            try await facts.record { [provider] connection in
+                try await store.insert(provider, connection)
+                return ((), [try Self.fact(principal, "provider.create", provider)])
+            }
         } catch let error as PostgresError where error.isUniqueViolation {
             throw AppError(.conflict, "There is a provider named '\(name)' already.", field: "name")
         }
+        try await settings.refresh()
         return provider
     }
 
     package func update(_ principal: Principal, name: String, _ change: Change) async throws -> Provider {
-        var provider = try get(principal, name: name)
-        guard provider.origin == .database else {
+        guard try get(principal, name: name).origin == .database else {
             throw AppError(
                 .conflict, "The provider '\(name)' comes from the environment the server was started with: change it there.")
         }
-        try apply(change, to: &provider)
-        let replacesKeys = change.keys != nil
-        try await self.change(principal, "provider.update", provider) { [provider] connection in
-            guard try await store.update(provider, replacesKeys: replacesKeys, connection) else { throw Self.missing(name) }
+        // Read where it is written: what another admin changes at the same time stays.
+        let provider = try await facts.record { connection in
+            guard let before = try await store.locked(principal.organization, name: name, connection) else {
+                throw Self.missing(name)
+            }
+            var provider = before
+            try Self.apply(change, to: &provider)
+            // What was given for one host is not for another one.
+            guard change.keys != nil || before.keys.isEmpty || Self.origin(provider.baseURL) == Self.origin(before.baseURL) else {
+                throw AppError(
+                    .badRequest,
+                    "base_url is one of another host than the stored keys were given for: send the keys again with a new host.",
+                    field: "keys")
+            }
+            guard try await store.update(provider, replacesKeys: change.keys != nil || before.keys.isEmpty, connection)
+            else { throw Self.missing(name) }
+            return (provider, [try Self.fact(principal, "provider.update", provider)])
         }
+        try await settings.refresh()
         return provider
+    }
+
+    /// Scheme, host and port; of what is answered in this process, that alone.
+    private static func origin(_ url: String) -> String {
+        ReplayAddress.isReplay(url) ? "replay" : ToolServerCheck.origin(of: url)
     }
 
     package func delete(_ principal: Principal, name: String) async throws {
@@ -75,9 +97,11 @@ package struct ProviderService: Sendable {
             throw AppError(
                 .conflict, "The provider '\(name)' comes from the environment the server was started with: remove it there.")
         }
-        try await change(principal, "provider.delete", provider) { connection in
+        try await facts.record { connection in
             guard try await store.delete(provider, connection) else { throw Self.missing(name) }
+            return ((), [try Self.fact(principal, "provider.delete", provider)])
         }
+        try await settings.refresh()
     }
 
     package func get(_ principal: Principal, name: String) throws -> Provider {
@@ -91,7 +115,7 @@ package struct ProviderService: Sendable {
         try settings.current().providers(of: principal.organization)
     }
 
-    private func apply(_ change: Change, to provider: inout Provider) throws {
+    private static func apply(_ change: Change, to provider: inout Provider) throws {
         if let name = change.displayName {
             guard name.utf8.count <= 128 else {
                 throw AppError(.badRequest, "display_name has \(name.utf8.count) bytes; at most 128.", field: "display_name")
@@ -125,23 +149,15 @@ package struct ProviderService: Sendable {
         }
     }
 
-    /// Makes the change and puts on record what the provider is then, both or neither.
-    private func change(
-        _ principal: Principal, _ kind: String, _ provider: Provider,
-        _ write: @escaping @Sendable (PostgresConnection) async throws -> Void
-    ) async throws {
-        let fact = try AuditFacts.Fact(
+    /// What the provider is then.
+    private static func fact(_ principal: Principal, _ kind: String, _ provider: Provider) throws -> AuditFacts.Fact {
+        try AuditFacts.Fact(
             principal, kind: kind, subject: provider.name,
             [
                 "type": provider.type.rawValue, "base_url": provider.baseURL, "enabled": "\(provider.isEnabled)",
                 "allow_private": "\(provider.allowsPrivateAddresses)", "keys": provider.keys.map(\.hint).joined(separator: " "),
                 "settings": provider.settings.text,
             ])
-        try await facts.record { connection in
-            try await write(connection)
-            return ((), [fact])
-        }
-        try await settings.refresh()
     }
 
     private static func missing(_ name: String) -> AppError {

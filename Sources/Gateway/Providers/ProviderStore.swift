@@ -7,33 +7,55 @@ struct ProviderStore: Sendable {
     /// Where a provider's key lies, for the key ring.
     static func place(_ id: String) -> KeyRing.Place { KeyRing.Place(table: "ai_provider_keys", column: "sealed", row: id) }
 
+    private static let columns = "id, organization_id, name, display_name, type, base_url, enabled, allow_private, settings"
+
     /// All providers of all organizations with their keys opened.
     func all(_ connection: PostgresConnection) async throws -> [Provider] {
         let results = try await connection.pipeline([
-            """
-            SELECT id, organization_id, name, display_name, type, base_url, enabled, allow_private, settings FROM ai_providers ORDER BY name
-            """,
+            "SELECT \(unsafeSQL: Self.columns) FROM ai_providers ORDER BY name",
             "SELECT id, provider_id, sealed, hint FROM ai_provider_keys ORDER BY provider_id, position",
         ])
+        let keysOf = try opened(results[1])
+        return try results[0].map { try Self.provider($0, keysOf) }
+    }
+
+    /// The provider as it is now; nobody changes it before the transaction ends.
+    func locked(_ organization: OrganizationID, name: String, _ connection: PostgresConnection) async throws -> Provider? {
+        let rows = try await connection.query(
+            """
+            SELECT \(unsafeSQL: Self.columns) FROM ai_providers
+            WHERE organization_id = \(organization) AND name = \(name) FOR UPDATE
+            """)
+        guard let row = rows.first else { return nil }
+        let keys = try await connection.query(
+            """
+            SELECT id, provider_id, sealed, hint FROM ai_provider_keys
+            WHERE provider_id = \(try row["id", as: ProviderID.self]) ORDER BY position
+            """)
+        return try Self.provider(row, try opened(keys))
+    }
+
+    private func opened(_ rows: [Row]) throws -> [ProviderID: [Provider.Key]] {
         var keysOf: [ProviderID: [Provider.Key]] = [:]
-        for row in results[1] {
+        for row in rows {
             let id = try row["id", as: ProviderID.self]
             let plain = try keys.open(row["sealed"], at: Self.place(id.description))
             keysOf[try row["provider_id"], default: []].append(
                 Provider.Key(secret: Secret(String(decoding: plain, as: UTF8.self)), hint: try row["hint"]))
         }
-        return try results[0].map { row in
-            let id = try row["id", as: ProviderID.self]
-            guard let type = ProviderType(rawValue: try row["type"]) else {
-                throw AppError(.internal, "The stored provider \(id) has an unknown type.")
-            }
-            return Provider(
-                id: id, organization: try row["organization_id"], name: try row["name"], displayName: try row["display_name"],
-                type: type,
-                baseURL: try row["base_url"], isEnabled: try row["enabled"], allowsPrivateAddresses: try row["allow_private"],
-                origin: .database, keys: keysOf[id] ?? [],
-                settings: try row["settings", as: JSON<CallSettings>.self].value)
+        return keysOf
+    }
+
+    private static func provider(_ row: Row, _ keysOf: [ProviderID: [Provider.Key]]) throws -> Provider {
+        let id = try row["id", as: ProviderID.self]
+        guard let type = ProviderType(rawValue: try row["type"]) else {
+            throw AppError(.internal, "The stored provider \(id) has an unknown type.")
         }
+        return Provider(
+            id: id, organization: try row["organization_id"], name: try row["name"], displayName: try row["display_name"],
+            type: type,
+            baseURL: try row["base_url"], isEnabled: try row["enabled"], allowsPrivateAddresses: try row["allow_private"],
+            origin: .database, keys: keysOf[id] ?? [], settings: try row["settings", as: JSON<CallSettings>.self].value)
     }
 
     func insert(_ provider: Provider, _ connection: PostgresConnection) async throws {

@@ -112,9 +112,10 @@ extension Gateway {
                     error: upstream.firstError.map { "\($0.type): \($0.message)" } ?? "HTTP \(upstream.response.status)")
                 attempt = next
             } catch let error as AppError where error.source == .upstream || error.code == .timeout {
-                health.failed(attempt.target, at: .now)
+                let verdict = AttemptVerdict(error)
+                if verdict != .sameAgain { health.failed(attempt.target, at: .now) }
                 log.end(status: nil, error: error.message)
-                guard let next = queue.next(after: .otherTarget) else {
+                guard let next = queue.next(after: verdict) else {
                     if log.lines.count > 1 { record.keep(log.lines) }
                     throw error
                 }

@@ -14,7 +14,7 @@ enum WebhookRequest {
     }
 
     static func make(_ sink: AuditSink, body: String, time: Int64) -> HTTPClientRequest {
-        HTTPClientRequest(
+        var request = HTTPClientRequest(
             method: "POST", url: sink.url,
             headers: [
                 ("content-type", "application/jsonl"), ("user-agent", "slipway-audit/1"), ("x-slipway-sink", sink.name),
@@ -22,5 +22,7 @@ enum WebhookRequest {
                 ("x-slipway-signature", "sha256=" + signature(secret: sink.secret.reveal(), time: time, body: body)),
             ], body: ByteBuffer(string: body), timeouts: .init(total: .seconds(20)),
             allowPrivateAddresses: sink.allowsPrivateAddresses)
+        request.mayBeSentAgain = true  // a delivery that is in doubt is repeated anyway
+        return request
     }
 }

@@ -30,6 +30,33 @@ package final class ToolGateway: Sendable {
         var last: UInt64 = 0
         var tasks: [UInt64: Task<Void, Never>] = [:]
         var ofUser: [UserID: Int] = [:]
+        var count = 0
+
+        /// - Throws: `unavailable`, `rateLimited` beyond the bounds.
+        mutating func enter(_ user: UserID) throws {
+            if isClosed {
+                throw AppError(
+                    .unavailable, "The server is shutting down; try again, another one will answer.", retry: .after(.seconds(1)))
+            }
+            guard count < ToolGateway.mostCalls else {
+                throw AppError(
+                    .unavailable, "\(ToolGateway.mostCalls) calls of tools are under way, which is the limit.",
+                    retry: .after(.seconds(2)))
+            }
+            guard ofUser[user, default: 0] < ToolGateway.mostCallsOfUser else {
+                throw AppError(
+                    .rateLimited, "You have \(ToolGateway.mostCallsOfUser) calls of tools under way, which is the limit.",
+                    retry: .after(.seconds(2)))
+            }
+            count += 1
+            ofUser[user, default: 0] += 1
+        }
+
+        mutating func leave(_ user: UserID) {
+            count -= 1
+            let left = ofUser[user, default: 1] - 1
+            ofUser[user] = left > 0 ? left : nil
+        }
     }
 
     init(_ configuration: GatewayConfiguration, facts: AuditFacts) {
@@ -59,6 +86,10 @@ package final class ToolGateway: Sendable {
 
     /// The tools that somebody may use, of all servers; and why those of some are missing, by server.
     func tools(_ caller: Caller) async throws -> (tools: [(server: String, tool: MCPTool)], missing: [String: String]) {
+        try await counting(caller.principal.user) { try await listed(caller) }
+    }
+
+    private func listed(_ caller: Caller) async throws -> (tools: [(server: String, tool: MCPTool)], missing: [String: String]) {
         let accesses = try await servers.store.all(caller.principal).filter(\.server.isEnabled)
         return await withTaskGroup(of: (ToolServerStore.Access, Result<[MCPTool], any Error>).self) { group in
             var missing: [String: String] = [:]
@@ -92,6 +123,10 @@ package final class ToolGateway: Sendable {
 
     /// Every tool of one server with what is decided about it.
     package func tools(of name: String, _ principal: Principal) async throws -> [(tool: MCPTool, decision: ToolDecision)] {
+        try await counting(principal.user) { try await listed(name, principal) }
+    }
+
+    private func listed(_ name: String, _ principal: Principal) async throws -> [(tool: MCPTool, decision: ToolDecision)] {
         let access = try await usable(principal, name)
         let session = ToolSession(id: nil, user: principal.user, version: MCP.newestVersion, client: "slipway")
         do {
@@ -211,22 +246,9 @@ package final class ToolGateway: Sendable {
     /// - Throws: `unavailable`, `rateLimited` beyond the bounds.
     func run(_ user: UserID, _ body: @escaping @Sendable () async -> Void) throws -> Task<Void, Never> {
         try open.withLockedValue { open in
-            if open.isClosed {
-                throw AppError(
-                    .unavailable, "The server is shutting down; try again, another one will answer.", retry: .after(.seconds(1)))
-            }
-            guard open.tasks.count < Self.mostCalls else {
-                throw AppError(
-                    .unavailable, "\(Self.mostCalls) calls of tools are under way, which is the limit.", retry: .after(.seconds(2)))
-            }
-            guard open.ofUser[user, default: 0] < Self.mostCallsOfUser else {
-                throw AppError(
-                    .rateLimited, "You have \(Self.mostCallsOfUser) calls of tools under way, which is the limit.",
-                    retry: .after(.seconds(2)))
-            }
+            try open.enter(user)
             open.last += 1
             let number = open.last
-            open.ofUser[user, default: 0] += 1
             // Awaited by `drain`.
             let task = Task {
                 await body()
@@ -240,9 +262,15 @@ package final class ToolGateway: Sendable {
     private func ended(_ number: UInt64, _ user: UserID) {
         open.withLockedValue { open in
             open.tasks[number] = nil
-            let left = open.ofUser[user, default: 1] - 1
-            open.ofUser[user] = left > 0 ? left : nil
+            open.leave(user)
         }
+    }
+
+    /// Counts what asks servers without calling a tool, e.g. for their lists, with the calls: it takes as much of this one.
+    private func counting<Value>(_ user: UserID, _ body: () async throws -> Value) async throws -> Value {
+        try open.withLockedValue { try $0.enter(user) }
+        defer { open.withLockedValue { $0.leave(user) } }
+        return try await body()
     }
 
     /// Background work until it is cancelled.

@@ -52,22 +52,27 @@ package struct ToolServerService: Sendable {
     }
 
     package func update(_ principal: Principal, name: String, _ change: Change) async throws -> Listed {
-        let access = try await access(principal, name)
-        var changed = access.server
-        try Self.apply(change, to: &changed)
-        let (server, store) = (changed, store)
-        // What was given to one host is not for another one.
-        let moves = ToolServerCheck.origin(of: server.url) != ToolServerCheck.origin(of: access.server.url)
-        if moves, !server.headers.isEmpty, change.headers == nil {
-            throw AppError(
-                .badRequest, "The URL is one of another host: give the headers for it anew, or none.", field: "headers")
-        }
-        try await facts.record { connection in
+        let isSignedIn = try await access(principal, name).isSignedIn
+        let store = store
+        // Read where it is written: what another admin changes at the same time stays.
+        return try await facts.record { connection in
+            guard let before = try await store.locked(principal.organization, name: name, connection) else {
+                throw Self.missing(name)
+            }
+            var server = before
+            try Self.apply(change, to: &server)
+            // What was given to one host is not for another one.
+            let moves = ToolServerCheck.origin(of: server.url) != ToolServerCheck.origin(of: before.url)
+            if moves, !server.headers.isEmpty, change.headers == nil {
+                throw AppError(
+                    .badRequest, "The URL is one of another host: give the headers for it anew, or none.", field: "headers")
+            }
             guard try await store.update(server, connection) else { throw Self.missing(name) }
             if moves { try await store.signAllOut(server, connection) }
-            return ((), [try Self.fact(principal, "mcp_server.update", server)])
+            return (
+                Listed(server: server, isSignedIn: isSignedIn && !moves), [try Self.fact(principal, "mcp_server.update", server)]
+            )
         }
-        return Listed(server: server, isSignedIn: access.isSignedIn && !moves)
     }
 
     package func delete(_ principal: Principal, name: String) async throws {
@@ -101,6 +106,7 @@ package struct ToolServerService: Sendable {
         guard !headers.isEmpty else { throw AppError(.badRequest, "There is no header to sign in with.", field: "headers") }
         try ToolServerCheck.check(headers: headers)
         try await facts.record { connection in
+            guard try await store.isAtItsURL(server, connection) else { throw Self.moved(server.name) }
             try await store.signIn(principal, server, headers, connection)
             let names = headers.map(\.name).joined(separator: " ")
             return (
@@ -118,6 +124,7 @@ package struct ToolServerService: Sendable {
     func signIn(_ principal: Principal, _ server: ToolServer, _ tokens: OAuthTokens) async throws {
         let store = store
         try await facts.record { connection in
+            guard try await store.isAtItsURL(server, connection) else { throw Self.moved(server.name) }
             try await store.signIn(principal, server, tokens, connection)
             return (
                 (),
@@ -198,6 +205,13 @@ package struct ToolServerService: Sendable {
                 "deny_tools": server.rules.deny.joined(separator: " "), "timeout_seconds": "\(server.timeoutSeconds)",
                 "headers": server.headers.map(\.name).joined(separator: " "), "oauth_client_id": server.oauthClientID ?? "",
             ])
+    }
+
+    static func moved(_ name: String) -> AppError {
+        AppError(
+            .conflict,
+            "The URL of the MCP server '\(name)' was changed meanwhile: look at it with 'slipway mcp show \(name)', then sign in again."
+        )
     }
 
     static func missing(_ name: String) -> AppError {

@@ -54,6 +54,22 @@ struct ToolServerStore: Sendable {
         }
     }
 
+    /// The server as it is now; nobody changes it before the transaction ends.
+    func locked(_ organization: OrganizationID, name: String, _ connection: PostgresConnection) async throws -> ToolServer? {
+        try await connection.query(
+            """
+            SELECT \(unsafeSQL: Self.columns) FROM ai_mcp_servers s
+            WHERE s.organization_id = \(organization) AND s.name = \(name) FOR UPDATE
+            """
+        ).first.map(server)
+    }
+
+    /// Whether the server is still where it was; it stays there until the transaction ends.
+    func isAtItsURL(_ server: ToolServer, _ connection: PostgresConnection) async throws -> Bool {
+        let rows = try await connection.query("SELECT url FROM ai_mcp_servers WHERE id = \(server.id) FOR SHARE")
+        return try rows.first?["url"] == server.url
+    }
+
     func insert(_ server: ToolServer, _ connection: PostgresConnection) async throws {
         try await connection.execute(
             """
@@ -106,7 +122,11 @@ struct ToolServerStore: Sendable {
     }
 
     func signAllOut(_ server: ToolServer, _ connection: PostgresConnection) async throws {
-        try await connection.execute("DELETE FROM ai_mcp_credentials WHERE server_id = \(server.id)")
+        _ = try await connection.pipeline([
+            "DELETE FROM ai_mcp_credentials WHERE server_id = \(server.id)",
+            // What was begun at the old place would end with its tokens at the new one.
+            "DELETE FROM ai_mcp_logins WHERE server_id = \(server.id)",
+        ])
     }
 
     // MARK: Rows

@@ -13,6 +13,7 @@ final class UpstreamSession: Sendable {
     static let largestAnswer = 8 << 20
     /// The most bytes that all pages of a list of tools have together, and how many tools there may be.
     private static let mostTools = 2000
+    private static let mostPages = 50
     private static let listAge = Duration.seconds(60)
 
     /// By which our own endpoint sees that it would be called by itself.
@@ -41,25 +42,35 @@ final class UpstreamSession: Sendable {
 
     // MARK: What it is used for
 
-    /// All tools of the server, whatever rules say; at most a minute old.
+    /// All tools of the server, whatever rules say; at most a minute old. All its pages together have the time of one request.
     func tools() async throws -> [MCPTool] {
         if let known = state.withLockedValue({ $0.tools }), known.at.duration(to: .now) < Self.listAge { return known.list }
         var all: [MCPTool] = []
         var names: Set<String> = []
         var bytes = 0
         var cursor: String?
+        var pages = 0
+        let limit = min(access.server.timeout, Self.patience)
+        try await open()
+        let end = ContinuousClock.now + limit
         repeat {
+            let left = ContinuousClock.now.duration(to: end)
+            guard left > .zero else { throw late("list its tools", limit) }
             var params = JSONObjectText()
             if let cursor { params["cursor"] = cursor }
-            let result = try await request("tools/list", params.text, within: min(access.server.timeout, Self.patience))
+            let result = try await request("tools/list", params.text, within: left)
+            pages += 1
             bytes += result.utf8.count
             guard let fields = JSONObjectText(result), let list = fields["tools"].flatMap(JSONText.elements) else {
                 throw failure("sent a list of tools that is none")
             }
             for tool in list.lazy.compactMap({ MCPTool($0) }) where names.insert(tool.name).inserted { all.append(tool) }
             let next = fields["nextCursor"].flatMap { $0 == "null" ? nil : $0 }
-            guard all.count <= Self.mostTools, bytes <= Self.largestAnswer, next == nil || next != cursor else {
-                throw failure("offers more than \(Self.mostTools) tools, or a list that has no end")
+            guard all.count <= Self.mostTools, bytes <= Self.largestAnswer,
+                next == nil || (next != cursor && pages < Self.mostPages)
+            else {
+                throw failure(
+                    "offers more than \(Self.mostTools) tools, or a list that has no end within \(Self.mostPages) pages")
             }
             cursor = next
         } while cursor != nil
@@ -157,16 +168,18 @@ final class UpstreamSession: Sendable {
             return state.lastID
         }
         var exchange = MCPExchange(id: MCPID(number), progressToken: token)
+        let end = ContinuousClock.now + limit
         do {
-            let message = MCPMessage.request(id: exchange.id, method: method, params: params)
-            let response = try await transport.send(request(message, within: limit))
+            var request = request(.request(id: exchange.id, method: method, params: params), within: limit)
+            // A tool is not to be called twice because a kept connection was closed; the rest may be asked again.
+            request.freshConnection = method == "tools/call"
+            request.mayBeSentAgain = method != "tools/call"
+            let response = try await transport.send(request)
             try check(response, opens: method == "initialize")
-            return try await read(response, &exchange, progress)
+            return try await read(response, &exchange, until: end, progress)
         } catch let error as AppError where error.code == .timeout {
             withdraw(exchange.id, "timed out")
-            throw AppError(
-                .timeout, "The MCP server '\(access.server.name)' did not answer within \(limit.components.seconds) seconds.",
-                source: .upstream, cause: error)
+            throw late("answer", limit, error)
         } catch let error as CancellationError {
             withdraw(exchange.id, "cancelled")
             throw error
@@ -198,12 +211,13 @@ final class UpstreamSession: Sendable {
     }
 
     private func read(
-        _ response: HTTPClientResponse, _ exchange: inout MCPExchange, _ progress: @Sendable (String) async -> Void
+        _ response: HTTPClientResponse, _ exchange: inout MCPExchange, until end: ContinuousClock.Instant,
+        _ progress: @Sendable (String) async -> Void
     ) async throws -> String {
         let type = (response.header("content-type") ?? "").prefix { $0 != ";" }.lowercased().trimmingCharacters(in: .whitespaces)
         if type == "application/json" {
             let body = try await response.body.collect(upTo: Self.largestAnswer)
-            if let result = try await handle(String(buffer: body), &exchange, progress) { return result }
+            if let result = try await handle(String(buffer: body), &exchange, until: end, progress) { return result }
             throw failure("answers another request than it was asked")
         }
         guard type == "text/event-stream" else {
@@ -220,7 +234,7 @@ final class UpstreamSession: Sendable {
             }
             for event in try parser.feed(piece) where event.name == nil || event.name == "message" {
                 if event.data.isEmpty { continue }
-                if let result = try await handle(event.data, &exchange, progress) { return result }
+                if let result = try await handle(event.data, &exchange, until: end, progress) { return result }
             }
         }
         throw failure("ended its answer before the result")
@@ -228,7 +242,8 @@ final class UpstreamSession: Sendable {
 
     /// The result of the request, once it is there.
     private func handle(
-        _ text: String, _ exchange: inout MCPExchange, _ progress: @Sendable (String) async -> Void
+        _ text: String, _ exchange: inout MCPExchange, until end: ContinuousClock.Instant,
+        _ progress: @Sendable (String) async -> Void
     ) async throws -> String? {
         let message: MCPMessage
         do throws(MCPError) { message = try MCPMessage.parse(text) } catch {
@@ -239,7 +254,7 @@ final class UpstreamSession: Sendable {
             case .finished(.success(let result)): return result
             case .finished(.failure(let error)): throw error
             case .progress(let params): await progress(params)
-            case .reply(let message): try await tell(message)
+            case .reply(let message): try await tell(message, within: ContinuousClock.now.duration(to: end))
             case .toolsChanged: state.withLockedValue { $0.tools = nil }
             }
         }
@@ -248,8 +263,10 @@ final class UpstreamSession: Sendable {
 
     // MARK: Messages without an answer
 
-    private func tell(_ message: MCPMessage) async throws {
-        let response = try await transport.send(request(message, within: Self.patience))
+    private func tell(_ message: MCPMessage, within limit: Duration = patience) async throws {
+        var request = request(message, within: min(max(limit, .milliseconds(1)), Self.patience))
+        request.mayBeSentAgain = true
+        let response = try await transport.send(request)
         _ = try await response.body.collect(upTo: 64 << 10)
         guard (200..<300).contains(response.status) else { throw failure("answers a notification with status \(response.status)") }
     }
@@ -273,6 +290,13 @@ final class UpstreamSession: Sendable {
             method: "POST", url: access.server.url, headers: headers, body: message.map { ByteBuffer(string: $0.text) },
             timeouts: .init(connect: min(limit, .seconds(10)), firstByte: limit, idle: limit, total: limit),
             allowPrivateAddresses: access.server.allowsPrivateAddresses)
+    }
+
+    private func late(_ what: String, _ limit: Duration, _ cause: (any Error)? = nil) -> AppError {
+        let seconds = max(1, Int((limit / .seconds(1)).rounded(.up)))
+        return AppError(
+            .timeout, "The MCP server '\(access.server.name)' did not \(what) within \(seconds) seconds.", source: .upstream,
+            cause: cause)
     }
 
     private func failure(_ what: String) -> AppError {

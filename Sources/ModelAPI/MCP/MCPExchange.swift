@@ -16,6 +16,9 @@ package struct MCPExchange: Sendable {
     /// JSON; nil when no progress was asked for.
     package let progressToken: String?
     package private(set) var isFinished = false
+    /// The most requests of the server that are answered while it works on ours: each costs a request of our own.
+    package static let mostReplies = 16
+    private var replies = 0
 
     package init(id: MCPID, progressToken: String? = nil) {
         self.id = id
@@ -33,9 +36,14 @@ package struct MCPExchange: Sendable {
             return [.finished(.failure(error))]
         case .result, .failure:
             return []  // to somebody else's request, or to one given up
+        case .request where replies == Self.mostReplies:
+            isFinished = true
+            return [.finished(.failure(Self.asksTooMuch))]
         case .request(let id, "ping", _):
+            replies += 1
             return [.reply(.result(id: id, result: "{}"))]
         case .request(let id, let method, _):
+            replies += 1
             // We announce no capability (sampling, elicitation, roots), so a server has no right to ask.
             return [.reply(.failure(id: id, MCPError(MCPError.methodNotFound, "The client does not offer \(method.prefix(80)).")))]
         case .notification("notifications/progress", let params):
@@ -48,5 +56,7 @@ package struct MCPExchange: Sendable {
         }
     }
 
+    private static let asksTooMuch = MCPError(
+        MCPError.internalError, "The server asks more than \(mostReplies) things itself before it answers.")
     private static let noObject = MCPError(MCPError.internalError, "The server's result is no object.")
 }

@@ -12,6 +12,10 @@ struct GatewayModelClient: ModelClient {
     let ledger: LedgerLookup
 
     func call(_ call: ModelCall, preview: @escaping @Sendable (AnswerDelta) -> Void) async throws -> ModelAnswer {
+        // The same right as at the door: roles may have changed since the task was made.
+        guard call.principal.reach(of: .callModels) != .none else {
+            throw ModelFailure(.policy, "The roles of \(call.principal.username) do not allow model calls any more.")
+        }
         let target = try gateway.resolve(model: call.model, for: call.principal)
         var conversation = call.conversation
         conversation.model = target.model

@@ -45,11 +45,13 @@ extension Startup {
         try Task.checkCancellation()
         let tasks = try startLoop(
             pool, replica: replica, gateway: gateway, workspaces: workspaces, metrics: metrics, tracer: tracer, notifications)
+        let files = FileStore(pool: pool, largest: configuration.maxUpload.bytes)
+        lifecycle.run(.reconcilers) { [logger] in await files.keepTidy(logger) }
         return Services(
             configuration: configuration, readiness: readiness, goingAway: goingAway, metrics: metrics, users: users,
             tokens: TokenService(pool: pool, facts: gateway.facts),
             groups: GroupService(store: GroupStore(pool: pool, facts: gateway.facts), users: users),
-            files: FileStore(pool: pool, largest: configuration.maxUpload.bytes), authenticator: authenticator, gateway: gateway,
+            files: files, authenticator: authenticator, gateway: gateway,
             tasks: tasks,
             interceptions: InterceptionDesk(gateway: gateway, users: users), audit: AuditDesk(gateway: gateway),
             keys: KeyDesk(pool: pool, ring: ring, facts: gateway.facts),

@@ -19,6 +19,12 @@ struct DiffView: Sendable, Equatable {
     var added: Int { files.reduce(0) { $0 + $1.added } }
     var removed: Int { files.reduce(0) { $0 + $1.removed } }
 
+    /// - Parameter isCut: more follows behind `data`, whose last line may be a part of one and is left out.
+    init(_ data: Data, isCut: Bool) {
+        let end = isCut ? data.lastIndex(of: UInt8(ascii: "\n")) ?? data.startIndex : data.endIndex
+        self.init(String(decoding: data[..<end], as: UTF8.self))
+    }
+
     /// Reads the output of `git diff`. Whatever is not understood is kept as a `meta` line: nothing is left out, except lines past
     /// `limit`, which are counted in the last line.
     init(_ diff: String, limit: Int = 5000) {

@@ -35,11 +35,19 @@ struct TaskPageRoutes: Sendable {
         return try responder.page(page)
     }
 
+    /// Of a larger one the page shows the beginning: the whole is had with the client.
+    private static let largestDiff = 2 << 20
+
     @Sendable private func diff(_ call: Call) async throws -> Response {
         let task = try await routes.find(call)
         var page = view(of: task, call)
         page.frame.title = "Diff of \(task.title)"
-        page.show(diff: String(decoding: try await routes.diffText(call.principal, task), as: UTF8.self))
+        if let file = try await routes.tasks.diff(call.principal, task.id) {
+            let (data, isCut) = try await routes.tasks.beginning(of: file, upTo: Self.largestDiff)
+            page.show(diff: data, isCut: isCut)
+        } else {
+            page.show(diff: Data(), isCut: false)
+        }
         page.lastSequence = Int64(task.lastSeq)
         return try responder.page(page)
     }

@@ -118,6 +118,7 @@ struct TaskPage: PageView {
     var noDiff: String?
     var hasDiff = false
     var diffSummary = ""
+    var diffCut: String?
     var files: [DiffView.File] = []
 
     init(frame: PageFrame, task: AgentTask, maySteer: Bool) {
@@ -134,9 +135,10 @@ struct TaskPage: PageView {
         lastSequence = list.last?.sequence ?? 0
     }
 
-    mutating func show(diff text: String?) {
+    mutating func show(diff data: Data, isCut: Bool) {
         onDiff = true
-        let view = DiffView(text ?? "")
+        if isCut { diffCut = "This diff is larger than a page shows: only its first \(ByteCount(data.count)) are here." }
+        let view = DiffView(data, isCut: isCut)
         guard !view.files.isEmpty else {
             noDiff =
                 head.state == "completed"
@@ -145,6 +147,6 @@ struct TaskPage: PageView {
         }
         hasDiff = true
         files = view.files
-        diffSummary = "\(counted(view.files.count, "file")), +\(view.added) −\(view.removed)"
+        diffSummary = (isCut ? "at least " : "") + "\(counted(view.files.count, "file")), +\(view.added) −\(view.removed)"
     }
 }

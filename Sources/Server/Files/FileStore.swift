@@ -1,6 +1,7 @@
 import AgentLoop
 import Core
 import Foundation
+import Logging
 import NIOCore
 import Postgres
 
@@ -8,13 +9,18 @@ import Postgres
 package struct FileStore: Sendable {
     private let pool: PostgresPool
     private let largest: Int
+    /// Bytes of what somebody uploaded and no task names yet.
+    private let mostUnused: Int
     private let files: TaskFiles
     private let tooLarge: AppError
 
-    /// - Parameter largest: bytes of the largest file that is taken.
-    package init(pool: PostgresPool, largest: Int) {
+    /// - Parameters:
+    ///   - largest: bytes of the largest file that is taken.
+    ///   - mostUnused: bytes that files of one owner may have together before a task names them; nil: four GiB, or four of the largest.
+    package init(pool: PostgresPool, largest: Int, mostUnused: Int? = nil) {
         self.pool = pool
         self.largest = largest
+        self.mostUnused = mostUnused ?? max(4 << 30, 4 * largest)
         tooLarge = AppError(
             .tooLarge,
             "The file is larger than the \(ByteCount(largest)) that this server takes; its operator can raise --max-upload.",
@@ -32,7 +38,7 @@ package struct FileStore: Sendable {
     /// Reads `body` to its end. A file that was cut off leaves nothing behind.
     ///
     /// - Parameter announced: how long it says it will be; one that is too long is refused before it is read.
-    /// - Throws: `tooLarge`, and what the body throws.
+    /// - Throws: `tooLarge`; `conflict` when too much waits to be used; what the body throws.
     package func write(
         _ principal: Principal, contentType: String, announced: Int? = nil,
         _ body: some AsyncSequence<ByteBuffer, any Error> & Sendable
@@ -40,6 +46,7 @@ package struct FileStore: Sendable {
         if let announced, announced > largest { throw tooLarge }
         let file = try await files.save(
             organization: principal.organization, owner: principal.user, contentType: contentType,
+            room: .init(most: mostUnused, announced: announced ?? largest, full: full),
             chunks: body.map { Data($0.readableBytesView) })
         guard file.size > 0 else {
             await files.remove(file.id)
@@ -47,6 +54,16 @@ package struct FileStore: Sendable {
         }
         return Record(id: file.id, size: file.size, hash: file.hash, contentType: contentType)
     }
+
+    private func full(_ held: Int) -> AppError {
+        AppError(
+            .conflict,
+            "Your uploads that no task uses hold \(ByteCount(held)); with this one they would hold more than the \(ByteCount(mostUnused)) that this server keeps for you. Use them in tasks, or wait: each is removed a day after it came.",
+            field: "body")
+    }
+
+    /// Removes in the background what no task came to use.
+    package func keepTidy(_ logger: Logger) async { await files.keepTidy(logger) }
 
     /// Own files only.
     /// - Throws: `notFound`.

@@ -60,13 +60,18 @@ package final class UserService: Sendable {
         try await limit("log-in", username: username, address: address)
         let found = try await store.findForLogin(username: username)
         guard try await passwords.verify(password, against: found?.passwordHash), let user = found?.user else {
-            logger.notice("A log-in failed.", metadata: ["username": "\(username.prefix(40))", "address": "\(address ?? "-")"])
+            // Only the name of somebody there is: people type passwords into the wrong field.
+            logger.notice(
+                "A log-in failed.",
+                metadata: ["username": "\(found?.user.username ?? Self.unknownUser)", "address": "\(address ?? "-")"])
             throw AppError(.unauthenticated, "The user name or the password is wrong.")
         }
         guard !user.isSuspended else { throw AppError(.forbidden, "This account is suspended; ask an admin.") }
         try await limits.succeeded(username: username, address: address)
         return user
     }
+
+    private static let unknownUser = "(unknown)"
 
     private func limit(_ what: String, username: String, address: String?) async throws {
         guard case .wait(let wait, let isReported) = try await limits.attempt(username: username, address: address) else { return }
@@ -81,7 +86,7 @@ package final class UserService: Sendable {
     private func reportLock(of what: String, username: String, address: String) async {
         do {
             let user = username.isEmpty ? nil : try await store.findForLogin(username: username)?.user
-            let subject = user?.username ?? "(unknown)"
+            let subject = user?.username ?? Self.unknownUser
             logger.warning("Too many attempts of \(what).", metadata: ["username": "\(subject)", "address": "\(address)"])
             try await facts.record(
                 organization: user?.organization ?? .default, actor: nil, kind: "login.locked", subject: subject,

@@ -1,3 +1,4 @@
+import AgentLoop
 import Core
 import Foundation
 import Gateway
@@ -148,6 +149,8 @@ struct UserStore: Sendable {
             if isSuspended {
                 try await connection.execute(
                     "DELETE FROM login_sessions WHERE organization_id = \(organization) AND user_id = \(user)")
+                try await TaskStore.interruptAll(
+                    of: user, organization, by: "\(principal.username), who suspended the account", connection)
             }
         }
     }
@@ -169,7 +172,8 @@ struct UserStore: Sendable {
     ) async throws {
         let organization = principal.organization
         try await facts.record { connection in
-            _ = try await connection.query("SELECT id FROM organizations WHERE id = \(organization) FOR UPDATE")
+            // Not FOR UPDATE: whoever holds a row that the body needs may be about to write one that names the organization.
+            _ = try await connection.query("SELECT id FROM organizations WHERE id = \(organization) FOR NO KEY UPDATE")
             try await body(connection)
             let owned: Bool = try await connection.query(
                 """

@@ -55,12 +55,13 @@ private struct Collector: Sendable {
     let transport: HTTPTransport
 
     func send(_ json: [UInt8]) async throws -> SpanExporter.Answer {
-        let response = try await transport.send(
-            HTTPClientRequest(
-                method: "POST", url: url, headers: [(name: "content-type", value: "application/json")] + headers.reveal(),
-                body: ByteBuffer(bytes: json),
-                timeouts: .init(connect: .seconds(5), firstByte: .seconds(10), idle: .seconds(5), total: .seconds(20)),
-                allowPrivateAddresses: true, caFile: caFile))
+        var request = HTTPClientRequest(
+            method: "POST", url: url, headers: [(name: "content-type", value: "application/json")] + headers.reveal(),
+            body: ByteBuffer(bytes: json),
+            timeouts: .init(connect: .seconds(5), firstByte: .seconds(10), idle: .seconds(5), total: .seconds(20)),
+            allowPrivateAddresses: true, caFile: caFile)
+        request.mayBeSentAgain = true  // a span has its own id
+        let response = try await transport.send(request)
         let body = try await response.body.collect(upTo: 1 << 16)
         return SpanExporter.Answer(
             status: response.status, retryAfter: response.header("retry-after").flatMap { Int($0) },

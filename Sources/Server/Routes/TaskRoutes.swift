@@ -105,14 +105,11 @@ struct TaskRoutes: Sendable {
 
     @Sendable func diff(_ call: Call) async throws -> Response {
         let task = try await find(call)
-        return Response(
-            status: .ok, headers: [.contentType: "text/x-diff; charset=utf-8", .cacheControl: "no-store"],
-            body: .init(byteBuffer: ByteBuffer(data: try await diffText(call.principal, task))))
-    }
-
-    func diffText(_ principal: Principal, _ task: TaskRecord) async throws -> Data {
-        guard let file = try await tasks.diff(principal, task.id) else { return Data() }
-        return try await tasks.content(of: file)
+        let type = "text/x-diff; charset=utf-8"
+        guard let file = try await tasks.diff(call.principal, task.id) else {
+            return Response(status: .ok, headers: [.contentType: type, .cacheControl: "no-store"])
+        }
+        return try await streamed(file, as: type)
     }
 
     @Sendable func bundle(_ call: Call) async throws -> Response {
@@ -120,9 +117,14 @@ struct TaskRoutes: Sendable {
         guard let file = try await tasks.bundle(call.principal, task.id) else {
             throw AppError(.notFound, "The task '\(task.name)' has no commit: it is \(task.status.rawValue).")
         }
+        return try await streamed(file, as: "application/octet-stream")
+    }
+
+    /// A result may be as large as an upload: it passes in pieces.
+    private func streamed(_ file: UUID, as type: String) async throws -> Response {
         let size = try await tasks.size(of: file)
         return Response(
-            status: .ok, headers: [.contentType: "application/octet-stream", .cacheControl: "no-store"],
+            status: .ok, headers: [.contentType: type, .cacheControl: "no-store"],
             body: ResponseBody(contentLength: size) { [tasks] writer in
                 try await tasks.read(file) { try await writer.write(ByteBuffer(bytes: $0)) }
                 try await writer.finish(nil)

@@ -110,9 +110,10 @@ struct APIClient: Sendable {
         var headers: [(name: String, value: String)] = [("accept", "application/json"), ("user-agent", "slipway/0.1.0")]
         if body != nil || file != nil { headers.append(("content-type", contentType)) }
         if let token { headers.append(("authorization", "Bearer \(token)")) }
-        let request = HTTPClientRequest(
+        var request = HTTPClientRequest(
             method: method, url: url + path + Self.text(of: query), headers: headers, body: body, file: file,
             timeouts: .init(firstByte: timeout, idle: .seconds(60)), allowPrivateAddresses: true, caFile: caFile)
+        if file != nil { request.mayBeSentAgain = true }  // a second copy does nothing by itself
         let response: HTTPClientResponse
         do {
             response = try await transport.send(request)

@@ -49,7 +49,7 @@ import Testing
             defer { try? FileManager.default.removeItem(at: clone) }
             try source.write(to: clone.appendingPathComponent("in.bundle"))
             let bundle = try #require(try await bench.service.bundle(bench.principal, task.id))
-            try await bench.service.content(of: bundle).write(to: clone.appendingPathComponent("out.bundle"))
+            try await bench.service.beginning(of: bundle, upTo: .max).data.write(to: clone.appendingPathComponent("out.bundle"))
             try Bench.git(clone, "clone", "--quiet", "in.bundle", "repo")
             let repo = clone.appendingPathComponent("repo")
             try Bench.git(repo, "fetch", "--quiet", "../out.bundle", "slipway/greet:slipway/greet")
@@ -60,7 +60,7 @@ import Testing
                     "Slipway agent\nGreet politely\n\nThe greeting is polite now.\n\nOn-behalf-of: alice <alice@example.com>\nSlipway-Task: greet\n"
                 ))
             let diff = try #require(try await bench.service.diff(bench.principal, task.id))
-            let text = String(decoding: try await bench.service.content(of: diff), as: UTF8.self)
+            let text = String(decoding: try await bench.service.beginning(of: diff, upTo: .max).data, as: UTF8.self)
             #expect(text.contains("-hello\n+good day\n"))
         }
     }

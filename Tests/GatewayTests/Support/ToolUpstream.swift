@@ -20,10 +20,15 @@ final class ToolUpstream: Sendable {
     private let requests = NIOLockedValueBox<[Seen]>([])
     private let sessions = NIOLockedValueBox((last: 0, known: Set<String>()))
     let tools: [String]
+    /// Each page of its list of tools has one more behind it.
+    let isEndless: Bool
     private let answer: Answer
 
-    init(tools: [String] = ["echo", "delete_all"], _ answer: @escaping Answer = ToolUpstream.text("done")) {
+    init(
+        tools: [String] = ["echo", "delete_all"], isEndless: Bool = false, _ answer: @escaping Answer = ToolUpstream.text("done")
+    ) {
         self.tools = tools
+        self.isEndless = isEndless
         self.answer = answer
     }
 
@@ -77,8 +82,9 @@ final class ToolUpstream: Sendable {
             let list = self.tools.map {
                 #"{"name":"\#($0)","description":"A tool.","inputSchema":{"type":"object"},"x":1.0}"#
             }
+            let next = isEndless ? #","nextCursor":"\#(seen("tools/list").count)""# : ""
             try await Self.send(
-                connection, #"{"jsonrpc":"2.0","id":\#(id),"result":{"tools":[\#(list.joined(separator: ","))]}}"#)
+                connection, #"{"jsonrpc":"2.0","id":\#(id),"result":{"tools":[\#(list.joined(separator: ","))]\#(next)}}"#)
         case "tools/call":
             try await self.answer(id, fields?.object("params")?.string("name") ?? "", connection)
         default: try await connection.send("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")

@@ -249,4 +249,51 @@ import Workspaces
             }
         }
     }
+
+    /// Leaves no room in the agent's journal for so much as a line.
+    private func fill(_ agent: AgentConnection) async throws {
+        for scope in [String(repeating: "x", count: 120), "s"] {
+            var isFull = false
+            for number in 1..<1000 where !isFull {
+                do { _ = try await agent.adopt(Fence(Int64(number), scope: scope)) } catch let error as AppError {
+                    #expect(error.message.contains("the fence was not recorded"))
+                    isFull = true
+                }
+            }
+            #expect(isFull)
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func `an end that the disk does not take is not lost, whether the agent is started again or gets room`(restarts: Bool)
+        async throws
+    {
+        try await AgentHarness.with(agent: false) { harness in
+            try harness.startAgent(fileLimit: 4)
+            try await harness.withServer { server in
+                let agent = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                _ = try await agent.sh("mkfifo gate")
+                let start = ProcessStart(id: "held", fence: 1, shell: "read x < gate; echo ran >> count")
+                _ = try await agent.start(start)
+                try await fill(agent)
+                try open("gate", harness)
+                #expect(try await agent.output("held", wait: .seconds(20), until: .exit).status.state == .exited(0))
+                #expect(try await agent.start(start).state == .exited(0))
+                if !restarts {
+                    try harness.giveAgentRoom()
+                    try await eventually("the end is in the journal") {
+                        let text = try String(contentsOfFile: harness.state + "/journal", encoding: .utf8)
+                        return text.split(separator: "\n").contains { $0.hasPrefix("end 2 ") }
+                    }
+                }
+                harness.killAgent()
+                try harness.startAgent()
+                await agent.waitUntilClosed()
+                let next = try await server.sessions.connection(for: harness.workspace, within: .seconds(20))
+                #expect(try await next.start(start).state == .exited(0))
+                #expect(try await next.sh("echo here").text == "here\n")
+                #expect(try harness.text("count") == "ran\n")
+            }
+        }
+    }
 }

@@ -121,10 +121,20 @@ final class AgentHarness: Sendable {
         let pid =
             if let fileLimit {
                 try spawn(
-                    "/bin/bash", ["bash", "-c", "ulimit -f \(fileLimit); exec \"$0\" \"$@\"", agent] + flags, environment,
+                    "/bin/bash", ["bash", "-c", "ulimit -S -f \(fileLimit); exec \"$0\" \"$@\"", agent] + flags, environment,
                     inherited: socket)
             } else { try spawn(agent, ["slipway-agent"] + flags, environment, inherited: socket) }
         processes.withLockedValue { $0.agent = pid }
+    }
+
+    /// Takes the limit away.
+    func giveAgentRoom() throws {
+        let program = Process()
+        program.executableURL = URL(fileURLWithPath: "/usr/bin/prlimit")
+        program.arguments = ["--pid", "\(processes.withLockedValue { $0.agent })", "--fsize=unlimited:"]
+        try program.run()
+        program.waitUntilExit()
+        guard program.terminationStatus == 0 else { throw AppError(.internal, "prlimit ended with \(program.terminationStatus)") }
     }
 
     func killAgent() {

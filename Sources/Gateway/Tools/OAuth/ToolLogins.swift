@@ -16,6 +16,7 @@ package struct ToolLogins: Sendable {
 
     let servers: ToolServerService
     let transport: HTTPTransport
+    private let refresh = TokenRefresh()
     var now: @Sendable () -> Date = { Date() }
 
     private var store: ToolServerStore { servers.store }
@@ -44,6 +45,8 @@ package struct ToolLogins: Sendable {
         let server = try await servers.access(principal, name).server
         guard let dot = code.firstIndex(of: "."), code.utf8.count <= 4096 else { throw Self.unknownCode }
         guard let grant = try await store.takeGrant(state: String(code[..<dot]), principal, server) else { throw Self.unknownCode }
+        // The code is for what the server was when the user went there.
+        guard grant.resource == server.url else { throw ToolServerService.moved(name) }
         let body = try await post(
             grant.tokenEndpoint, grant.exchange(code: String(code[code.index(after: dot)...])), form: true, server)
         let tokens = try OAuthTokens(body, grant: grant, now: now())
@@ -55,13 +58,12 @@ package struct ToolLogins: Sendable {
         guard let tokens = access.tokens, tokens.isOld(at: now()) else { return access }
         let server = access.server
         var access = access
-        // The row stays locked meanwhile: many servers take a refresh token once, and take everything back when it comes twice.
-        access.tokens = try await store.refresh(access, principal) { tokens in
-            guard tokens.isOld(at: now()) else { return tokens }
-            guard let body = tokens.refreshing else { throw Self.over(server) }
-            var next = tokens
+        let now = now
+        access.tokens = try await refresh.fresh(access, principal, store, isOld: { $0.isOld(at: now()) }) { old in
+            guard let body = old.refreshing else { throw Self.over(server) }
+            var next = old
             do {
-                try next.take(try await post(tokens.tokenEndpoint, body, form: true, server), now: now())
+                try next.take(try await post(old.tokenEndpoint, body, form: true, server), now: now())
             } catch let error as AppError where error.code == .upstream && error.retry == .never {
                 throw Self.over(server, error)
             }
@@ -144,10 +146,13 @@ package struct ToolLogins: Sendable {
     private func request(_ method: String, _ url: String, body: String?, type: String?, _ server: ToolServer) -> HTTPClientRequest {
         var headers: [(name: String, value: String)] = [("accept", "application/json"), ("user-agent", "slipway/0.1.0")]
         if let type { headers.append(("content-type", type)) }
-        return HTTPClientRequest(
+        var request = HTTPClientRequest(
             method: method, url: url, headers: headers, body: body.map { ByteBuffer(string: $0) },
             timeouts: .init(connect: .seconds(10), firstByte: Self.patience, idle: Self.patience, total: Self.patience),
             allowPrivateAddresses: server.allowsPrivateAddresses)
+        // Codes and refresh tokens are good once.
+        request.freshConnection = method == "POST"
+        return request
     }
 
     /// Tokens do not cross the network in clear, but where an admin allowed the house's own.

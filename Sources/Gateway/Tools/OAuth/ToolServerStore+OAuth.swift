@@ -44,28 +44,59 @@ extension ToolServerStore {
         ])
     }
 
-    /// Puts the tokens that `next` makes of the newest ones in their place, one server process at a time.
-    func refresh(
-        _ access: Access, _ principal: Principal, _ next: @escaping @Sendable (OAuthTokens) async throws -> OAuthTokens
-    ) async throws -> OAuthTokens? {
+    /// What a process finds that wants to make tokens new.
+    enum Claim: Sendable {
+        /// The user is not signed in there any more.
+        case gone
+        case good(OAuthTokens)
+        /// Another process is at it.
+        case taken
+        case claimed(credential: UUID, OAuthTokens)
+    }
+
+    /// Claims old tokens for whoever will make them new.
+    func claim(
+        _ access: Access, _ principal: Principal, by claimant: UUID, _ isOld: @Sendable (OAuthTokens) -> Bool
+    ) async throws -> Claim {
         try await pool.withTransaction { connection in
             let row = try await connection.query(
                 """
-                SELECT id, sealed FROM ai_mcp_credentials
+                SELECT id, sealed, COALESCE(refreshing_until > clock_timestamp(), false) AS is_taken FROM ai_mcp_credentials
                 WHERE server_id = \(access.server.id) AND user_id = \(principal.user) AND kind = 'oauth' FOR UPDATE
                 """
             ).first
-            guard let row else { return nil }
+            guard let row else { return .gone }
             let id = try row["id", as: UUID.self]
-            let place = Self.place("ai_mcp_credentials", id)
-            let tokens = try JSONDecoder().decode(OAuthTokens.self, from: try keys.open(row["sealed"], at: place))
-            let fresh = try await next(tokens)
-            if fresh != tokens {
-                let sealed = try keys.seal(try JSONEncoder().encode(fresh), at: place)
-                try await connection.execute("UPDATE ai_mcp_credentials SET sealed = \(sealed) WHERE id = \(id)")
-            }
-            return fresh
+            let plain = try keys.open(row["sealed"], at: Self.place("ai_mcp_credentials", id))
+            let tokens = try JSONDecoder().decode(OAuthTokens.self, from: plain)
+            guard isOld(tokens) else { return .good(tokens) }
+            if try row["is_taken"] { return .taken }
+            try await connection.execute(
+                """
+                UPDATE ai_mcp_credentials SET refreshing_by = \(claimant),
+                    refreshing_until = clock_timestamp() + make_interval(secs => \(Double(TokenRefresh.claim.components.seconds)))
+                WHERE id = \(id)
+                """)
+            return .claimed(credential: id, tokens)
         }
+    }
+
+    /// - Returns: false when the credential is another one now; then the tokens are of no use.
+    func keep(_ tokens: OAuthTokens, _ credential: UUID, claimedBy claimant: UUID) async throws -> Bool {
+        let sealed = try keys.seal(try JSONEncoder().encode(tokens), at: Self.place("ai_mcp_credentials", credential))
+        return try await pool.execute(
+            """
+            UPDATE ai_mcp_credentials SET sealed = \(sealed), refreshing_by = NULL, refreshing_until = NULL
+            WHERE id = \(credential) AND refreshing_by = \(claimant)
+            """) == 1
+    }
+
+    func giveUp(_ credential: UUID, claimedBy claimant: UUID) async throws {
+        try await pool.execute(
+            """
+            UPDATE ai_mcp_credentials SET refreshing_by = NULL, refreshing_until = NULL
+            WHERE id = \(credential) AND refreshing_by = \(claimant)
+            """)
     }
 
     private static func hash(_ state: String) -> Data { Data(SHA256.hash(data: Data(state.utf8))) }
