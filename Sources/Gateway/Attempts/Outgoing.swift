@@ -40,6 +40,7 @@ struct Outgoing: Sendable {
                 ? facts.call.body
                 : BodyEdit.apply(all: edits.sorted { $0.range.lowerBound < $1.range.lowerBound }, to: facts.call.body)
         }
+        body = AffordableOutput.limit(body, facts, target)
         if provider.type == .bedrock { sign(attempt) }
     }
 
