@@ -73,9 +73,15 @@ package struct PicoDollars: Hashable, Sendable {
         value += Int128(tokens) * Int128(price.value)
     }
 
-    /// Rounded half up to nano-dollars: the only rounding a row's cost ever sees.
-    package var rounded: NanoDollars { NanoDollars(Int64((value + 500) / 1000)) }
+    /// Things with a price of their own, such as web searches.
+    package mutating func add(_ count: Int, each price: NanoDollars) {
+        value += Int128(count) * Int128(price.value) * 1000
+    }
 
-    /// Rounded up to nano-dollars, for holds: never less than what `rounded` can become.
-    package var ceiling: NanoDollars { NanoDollars(Int64((value + 999) / 1000)) }
+    /// Rounded half up to nano-dollars: the only rounding a row's cost ever sees. What is beyond the range of amounts becomes its end:
+    /// counts come from clients and upstreams, and no count may end the process.
+    package var rounded: NanoDollars { NanoDollars(Int64(clamping: (value + 500) / 1000)) }
+
+    /// Rounded up to nano-dollars, for holds: never less than what `rounded` can become. Clamped alike.
+    package var ceiling: NanoDollars { NanoDollars(Int64(clamping: (value + 999) / 1000)) }
 }

@@ -102,7 +102,8 @@ package final class Gateway: Service {
                 settle.recheck()
             })
         reaper = Reaper(
-            pool: configuration.calls, settle: settle, contents: contentStore, replica: configuration.replica, logger: logger)
+            pool: configuration.calls, settle: settle, contents: contentStore, replica: configuration.replica,
+            contact: configuration.contact, logger: logger)
 
         providers = ProviderService(store: providerStore, settings: settings, facts: facts)
         keyRests = KeyRests(pool: pool, health: health, logger: logger)
@@ -150,7 +151,7 @@ package final class Gateway: Service {
                 group.addTask { await self.every(.milliseconds(200)) { self.tick() } }
                 group.addTask { await self.every(.seconds(1)) { for call in self.open.all { call.writeContent() } } }
                 group.addTask { await self.every(.seconds(1)) { for relay in self.relays.all { relay.tick(at: .now) } } }
-                group.addTask { await self.every(.seconds(2)) { await self.reap() } }
+                group.addTask { await self.every(.seconds(1)) { await self.reap() } }
                 group.addTask { await self.every(.seconds(1)) { await self.keyRests.exchange() } }
                 group.addTask { await self.checkpoints.run() }
                 group.addTask { await self.tools.run() }
@@ -208,6 +209,7 @@ package final class Gateway: Service {
         holds.resolveDoubts()
         let isWritten = await Deadline.within(Self.patience) { [self] in
             await holds.idle()
+            settle.tryAgain()
             await settle.idle()
             await content.idle()
             await alerts.idle()
@@ -215,7 +217,7 @@ package final class Gateway: Service {
             try? await flush.wait()
             _ = try? await checkpoints.makeIfNeeded()
         }
-        if isWritten { return }
+        if isWritten, settle.unbooked == 0 { return }
         settle.giveUp()
         content.giveUp()
         configuration.logger.error(
@@ -231,6 +233,7 @@ package final class Gateway: Service {
         holds.expire()
         admission.expire()
         gate.tick()
+        settle.tick(at: .now)
         if flush.isBehind { flush.post() }
     }
 

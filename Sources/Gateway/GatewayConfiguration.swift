@@ -21,6 +21,8 @@ package struct GatewayConfiguration: Sendable {
     package var checkpoints: CheckpointSchedule
     /// How long a call waits to be put on record. A database that takes longer is not there for it.
     package var patience: Duration
+    /// When this process may say of another one that it is dead.
+    package var contact: DatabaseContact.Bounds
     /// Whose YAML files are policies of the default organization; nil: none is.
     package var policyFolder: String?
     package var metrics: Metrics
@@ -35,7 +37,8 @@ package struct GatewayConfiguration: Sendable {
         prices: PriceBook,
         fixedProviders: [Provider] = [],
         limits: Admission.Limits = .init(), timeouts: HTTPClientRequest.Timeouts = .init(),
-        checkpoints: CheckpointSchedule = .init(), patience: Duration = .seconds(5), policyFolder: String? = nil,
+        checkpoints: CheckpointSchedule = .init(), patience: Duration = .seconds(5),
+        contact: DatabaseContact.Bounds = .init(), policyFolder: String? = nil,
         metrics: Metrics = Metrics(), tracer: Tracer? = nil, namesUsers: Bool = false, logger: Logger
     ) {
         self.pool = pool
@@ -49,6 +52,7 @@ package struct GatewayConfiguration: Sendable {
         self.timeouts = timeouts
         self.checkpoints = checkpoints
         self.patience = patience
+        self.contact = contact
         self.policyFolder = policyFolder
         self.metrics = metrics
         self.tracer = tracer

@@ -34,9 +34,11 @@ package struct PostgresError: Error, Sendable {
     }
     /// The disk of the database is full.
     package var isDiskFull: Bool { sqlState == "53100" }
-    /// The same may succeed later, when somebody has seen to the database: connections, memory, disk, its system.
+    /// The same may succeed later, when somebody has seen to the database: connections, memory, disk, its system, a standby that takes
+    /// no writes (25006), a statement or a lock that took too long (57014, 55P03).
     package var isTransient: Bool {
         isConnectionLost || isSerializationFailure || sqlState.hasPrefix("53") || sqlState.hasPrefix("58")
+            || ["25006", "57014", "55P03"].contains(sqlState)
     }
     /// A value that does not fit its type: out of range, no text, no time.
     package var isBadValue: Bool { ["22001", "22003", "22008", "22021", "22P05"].contains(sqlState) }

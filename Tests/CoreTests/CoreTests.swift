@@ -49,6 +49,16 @@ import Testing
         sum.add(1_000_000, at: .init(3_000_000))
         #expect(sum.rounded == NanoDollars(3_000_000_001))
     }
+
+    @Test func `a sum beyond the range of amounts becomes its end`() {
+        var sum = PicoDollars()
+        sum.add(.max, at: .init(1_000_000_000_000))
+        sum.add(.max, each: NanoDollars(1_000_000_000_000))
+        #expect(sum.ceiling == NanoDollars(.max) && sum.rounded == NanoDollars(.max))
+        var search = PicoDollars()
+        search.add(3, each: NanoDollars(10_000_000))
+        #expect(search.rounded == NanoDollars(30_000_000) && search.ceiling == search.rounded)
+    }
 }
 
 @Suite struct SecretTests {

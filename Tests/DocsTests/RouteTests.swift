@@ -20,7 +20,8 @@ import Testing
             let replica = try await Replica.register(pool, internalURL: "http://127.0.0.1", host: "test", logger: .silent)
             let startup = Startup(configuration: Configuration(dataDirectory: directory), lifecycle: lifecycle, logger: .silent)
             let services = try await startup.startServices(
-                .init(pool: pool, calls: pool), ring: try KeyRing(text: KeyRing.generatedText(id: "k")), replica: replica,
+                .init(pool: pool, calls: pool, heartbeat: pool), ring: try KeyRing(text: KeyRing.generatedText(id: "k")),
+                replica: replica,
                 host: "test", readiness: Readiness())
             let table = RouteTable(router: Router(context: SlipwayContext.self), authenticator: services.authenticator)
             try services.register(on: table)

@@ -17,8 +17,10 @@ import Testing
             ended: Self.start + .seconds(seconds + 1))
     }
 
+    private static let user = UserID()
+
     private static func key(_ session: String = "s", _ model: String = "m") -> CacheWatch.Key {
-        .init(organization: Stage.organization, session: session, provider: "p", model: model)
+        .init(organization: Stage.organization, user: Self.user, session: session, provider: "p", model: model)
     }
 
     // MARK: The rule
@@ -146,6 +148,40 @@ import Testing
                 #expect(gateway.metrics().contains("slipway_gateway_cache_collapses_total{"))
                 #expect(try await gateway.interceptions.get(.own(stage.user), calls[0].id).cacheCollapse == nil)
                 try await stage.expectSound(gateway)
+            }
+        }
+    }
+
+    @Test func `two people's sessions of one name are apart, and neither is shown what the other asked`() async throws {
+        let answers = NIOLockedValueBox([
+            Upstream.message(input: 500, extra: #","cache_read_input_tokens":9000"#), Upstream.message(input: 9600),
+        ])
+        let script: RawServer.Script = { connection in
+            while try await connection.request() != nil {
+                let answer = answers.withLockedValue { $0.removeFirst() }
+                try await connection.send(Upstream.head(length: answer.utf8.count) + answer)
+            }
+        }
+        try await Stage.with(script) { stage in
+            let other = try await Stage.makeUser(stage.pool, "bob")
+            try await stage.gateway { gateway in
+                let calls = [
+                    stage.call(Stage.messages("a secret of ada"), headers: [("x-claude-code-session-id", "s1")]),
+                    stage.call(Stage.messages("mine"), headers: [("x-claude-code-session-id", "s1")], as: other),
+                ]
+                for call in calls {
+                    _ = await gateway.call(call).text()
+                    try await eventually { try await stage.count("ai_contents", "interception_id = '\(call.id)'") == 2 }
+                }
+                #expect(!gateway.metrics().contains("slipway_gateway_cache_collapses_total{"))
+                // What was put down before they were told apart.
+                try await stage.pool.execute(
+                    """
+                    INSERT INTO ai_cache_collapses (interception_id, organization_id, previous_id, cached_before, cached_now, place,
+                                                    message, byte_offset, previous_offset)
+                    VALUES (\(calls[1].id), \(Stage.organization), \(calls[0].id), 9000, 0, 'messages[0]', 0, 150, 150)
+                    """)
+                #expect(try await gateway.interceptions.get(.own(other), calls[1].id).cacheCollapse == nil)
             }
         }
     }

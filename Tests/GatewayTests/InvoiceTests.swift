@@ -59,6 +59,18 @@ import Testing
             ("date,model,cost\n2026-11-20,m,much", "Line 2: 'much' under cost is no amount of dollars"),
             ("date,model,cost,currency\n2026-11-20,m,1,EUR", "Line 2 is in EUR"),
             ("date,model,input tokens\n2026-11-20,m,-1", "is no number of tokens"),
+            (
+                "date,model,uncached_input_tokens,cache_read_input_tokens,output tokens\n2026-11-20,m,9223372036854775807,9223372036854775807,1",
+                "Line 2: '9223372036854775807' under uncached_input_tokens is no number of tokens from 0 to 1000000000000"
+            ),
+            ("date,model,output tokens\n2026-11-20,m,1\n2026-11-20,m,1e13", "Line 3: '1e13'"),
+            (
+                "date,model,cost\n" + String(repeating: "2026-11-20,m,1000000000\n", count: 11),
+                "Line 6: with it the costs of the file are more than can be added up"
+            ),
+            (
+                "date,model,cost\n" + String(repeating: "2026-11-20,m,-1000000000\n", count: 11), "Line 6: with it the costs"
+            ),
         ] {
             let error = #expect(throws: AppError.self, "\(text)") { _ = try invoice(text) }
             #expect(error?.message.contains(part) == true, "\(error?.message ?? "")")

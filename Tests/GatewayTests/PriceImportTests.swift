@@ -1,6 +1,8 @@
 import Core
 import Foundation
 import ModelAPI
+import Postgres
+import TestSupport
 import Testing
 
 @testable import Gateway
@@ -159,7 +161,62 @@ import Testing
         #expect(try findings("2.1e-05", "8e-05").0.contains("input jumps more than tenfold: $2.00 in the book, $21.00 here"))
         #expect(try findings("1.9e-05", "8e-05").1 == .changed)
         #expect(try findings("2e-06", "8e-06", extra: #","cache_read_input_token_cost":1e-09"#).1 == .refused)
+        for search in ["-0.01", "1000.01", "9000000"] {
+            let searches = try findings(
+                "2e-06", "8e-06", extra: #","search_context_cost_per_query":{"search_context_size_low":\#(search)}"#, force: true)
+            #expect(searches.1 == .refused || searches.1 == .same, "\(search): \(searches)")
+            #expect(
+                search == "9000000" || searches.0.contains("web_search is not from $0.00 to $1000.00"), "\(search): \(searches)")
+        }
         let forced = try findings("2.1e-05", "8e-05", force: true)
         #expect(forced.1 == .changed && forced.0.contains("tenfold"))
+    }
+
+    @Test func `two lines of a file for one model, and intervals that follow each other, leave one open price`() async throws {
+        try await Stage.with { stage in
+            let admin = try await Stage.makeUser(stage.pool, "admin", roles: [.admin])
+            try await stage.gateway { gateway in
+                func entry(_ name: String, _ input: String) -> String {
+                    #""\#(name)":{"litellm_provider":"openai","mode":"chat","max_input_tokens":1000,"max_output_tokens":100,"input_cost_per_token":\#(input),"output_cost_per_token":1e-05}"#
+                }
+                let file = "{\(entry("gpt-two", "1e-06")),\(entry("openai/gpt-two", "2e-06"))}"
+                _ = try await gateway.prices.importing(admin, Data(file.utf8), .init(format: .litellm))
+                func open(_ model: String) async throws -> [Int64] {
+                    try await stage.pool.query(
+                        """
+                        SELECT (price->'standard'->>'input')::bigint AS input FROM ai_prices p
+                        WHERE organization_id IS NOT NULL AND model = \(model) AND valid_to IS NULL
+                          AND NOT EXISTS (SELECT FROM ai_price_withdrawals w WHERE w.price_id = p.id)
+                        """
+                    ).map { try $0["input"] }
+                }
+                #expect(try await open("gpt-two") == [2_000_000])
+                // A price without an end, and a file with two intervals that take its place.
+                func book(_ models: String) -> Data {
+                    Data(#"{"provider_type":"openai","source":"s","models":[\#(models)]}"#.utf8)
+                }
+                func model(_ from: String, _ to: String?, _ input: String) -> String {
+                    let end = to.map { #","valid_to":"\#($0)""# } ?? ""
+                    return
+                        #"{"model":"gpt-three","valid_from":"\#(from)"\#(end),"context_tokens":1000,"max_output_tokens":100,"price":{"input":"\#(input)","output":"10"}}"#
+                }
+                let (old, one, two) = ("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z")
+                _ = try await gateway.prices.importing(admin, book(model(old, nil, "1")), .init(format: .slipway))
+                _ = try await gateway.prices.importing(
+                    admin, book("\(model(one, two, "2")),\(model(two, nil, "3"))"), .init(format: .slipway))
+                // The first one ends by itself where the next begins.
+                #expect(Set(try await open("gpt-three")) == [1_000_000, 3_000_000])
+                let from = try await stage.pool.query(
+                    """
+                    SELECT count(*) AS n FROM ai_prices p WHERE model = 'gpt-three'
+                      AND NOT EXISTS (SELECT FROM ai_price_withdrawals w WHERE w.price_id = p.id) GROUP BY valid_from
+                    """
+                ).map { try $0["n", as: Int.self] }
+                #expect(from == [1, 1, 1])
+                let price = try gateway.settings.current().prices.price(
+                    of: "gpt-three", type: .openai, organization: Stage.organization, at: Date())
+                #expect(price?.standard.input == .init(3_000_000))
+            }
+        }
     }
 }

@@ -54,6 +54,68 @@ import Testing
         #expect(try Self.edited(body) == nil)
     }
 
+    // MARK: The limit
+
+    @Test(arguments: [
+        // Lowered where it stands, in every field that says one; no other byte.
+        (UpstreamFormat.messages, #"{ "max_tokens" : 4000, "x":[1 ] }"#, #"{ "max_tokens" : 1500, "x":[1 ] }"#),
+        (
+            .chatCompletions, #"{"max_tokens":4000,"max_completion_tokens":9e3}"#,
+            #"{"max_tokens":1500,"max_completion_tokens":1500}"#
+        ),
+        (
+            .chatCompletions, #"{"max_tokens":1500,"max_completion_tokens":null}"#,
+            #"{"max_tokens":1500,"max_completion_tokens":null}"#
+        ),
+        (
+            .responses, #"{"input":"max_output_tokens","max_output_tokens":1501}"#,
+            #"{"input":"max_output_tokens","max_output_tokens":1500}"#
+        ),
+        (.gemini, #"{"generation_config":{"max_output_tokens":2000}}"#, #"{"generation_config":{"max_output_tokens":1500}}"#),
+        (
+            .bedrockConverse, #"{"inferenceConfig":{"topP":1,"maxTokens":2000}}"#,
+            #"{"inferenceConfig":{"topP":1,"maxTokens":1500}}"#
+        ),
+        (.bedrockMessages, #"{"max\u005ftokens":2000}"#, #"{"max\u005ftokens":1500}"#),
+        // Put in where there is none.
+        (.chatCompletions, #"{"model":"m"}"#, #"{"max_tokens":1500,"model":"m"}"#),
+        (.responses, #"{"max_output_tokens":null}"#, #"{"max_output_tokens":1500}"#),
+        (.gemini, #"{}"#, #"{"generationConfig":{"maxOutputTokens":1500}}"#),
+        (.gemini, #"{"generationConfig":{},"a":1}"#, #"{"generationConfig":{"maxOutputTokens":1500},"a":1}"#),
+        (.gemini, #"{"generationConfig":null}"#, #"{"generationConfig":{"maxOutputTokens":1500}}"#),
+        // Claude thinks below its limit, or not at all.
+        (
+            .messages, #"{"max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000}}"#,
+            #"{"max_tokens":1500,"thinking":{"type":"enabled","budget_tokens":1024}}"#
+        ),
+        (
+            .messages, #"{"thinking":{"budget_tokens":1200},"max_tokens":9000}"#,
+            #"{"thinking":{"budget_tokens":1200},"max_tokens":1500}"#
+        ),
+        (.messages, "[]", "[]"), (.messages, #"{"max_tokens":"#, #"{"max_tokens":"#),
+    ])
+    func `the limit of an answer is lowered by changing it and no other byte`(
+        format: UpstreamFormat, text: String, expected: String
+    ) {
+        let body = ByteBuffer(string: text)
+        let edits = BodyEdit.outputLimit(1500, in: body, as: format, model: "m")
+        #expect(String(buffer: BodyEdit.apply(all: edits, to: body)) == expected)
+        // A limit that is no higher stays.
+        if expected.contains("1500") {
+            #expect(
+                BodyEdit.outputLimit(9000, in: body, as: format, model: "m").allSatisfy {
+                    !text.contains("4000") || $0.range.isEmpty
+                })
+        }
+    }
+
+    @Test func `a model that reasons is told in its own word`() {
+        let body = ByteBuffer(string: #"{"model":"o3"}"#)
+        let edits = BodyEdit.outputLimit(300, in: body, as: .chatCompletions, model: "o3")
+        #expect(edits.map(\.name) == ["max_completion_tokens"])
+        #expect(String(buffer: BodyEdit.apply(all: edits, to: body)) == #"{"max_completion_tokens":300,"model":"o3"}"#)
+    }
+
     // MARK: The filter
 
     private static let usageEvent =

@@ -59,6 +59,10 @@ import Testing
         #expect(
             prices.cost(of: Usage(input: most, cacheRead: most, cacheWrite5m: most, cacheWrite1h: most, output: most)).value
                 == 5_000_000_000_000_000_000)
+        var searching = prices
+        searching.webSearch = NanoDollars(1_000_000_000_000)
+        #expect(searching.cost(of: Usage(webSearches: most)).value == .max)
+        #expect(searching.ceiling(inputTokens: .max, outputTokens: .max, webSearches: .max).value == .max)
     }
 
     @Test func `usage adds up class by class`() {

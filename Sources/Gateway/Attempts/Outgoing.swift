@@ -41,6 +41,7 @@ struct Outgoing: Sendable {
                 : BodyEdit.apply(all: edits.sorted { $0.range.lowerBound < $1.range.lowerBound }, to: facts.call.body)
         }
         if provider.settings.traceContext == true { headers += TraceHeaders.upstream(facts.call) }
+        body = AffordableOutput.limit(body, facts, target)
         if provider.type == .bedrock { sign(attempt) }
     }
 

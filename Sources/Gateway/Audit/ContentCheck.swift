@@ -6,6 +6,7 @@ import ModelAPI
 import Postgres
 
 /// Compares recorded content with the hashes that digests cover. Content that was deleted is no problem; content that was changed is.
+/// A call that was booked as `unknown` may have lived on: its answer may have grown behind what was booked, and brought tool calls.
 struct ContentCheck {
     let connection: PostgresConnection
 
@@ -16,6 +17,8 @@ struct ContentCheck {
         var size: Int
         var hashes: [Data]
         var expected: Data?
+        /// How many bytes the hash is of; nil: all.
+        var upTo: Int?
     }
 
     func run(_ report: inout AuditReport) async throws {
@@ -24,8 +27,11 @@ struct ContentCheck {
             let rows = try await connection.query(
                 """
                 SELECT c.interception_id, c.organization_id, c.part, c.size, c.chunks, coalesce(i.content_mode, 'full') AS mode,
-                       CASE WHEN c.part = 'request' THEN i.request_hash WHEN l.answer_size = c.size THEN l.answer_hash END AS expected,
-                       c.state = 'complete' AND l.answer_size <> c.size AND c.part = 'answer' AS is_wrong
+                       CASE WHEN c.part = 'request' THEN i.request_hash
+                            WHEN l.answer_size = c.size OR l.state = 'unknown' AND l.answer_size < c.size THEN l.answer_hash END AS expected,
+                       CASE WHEN c.part = 'answer' AND l.state = 'unknown' AND l.answer_size < c.size THEN l.answer_size END AS up_to,
+                       c.state = 'complete' AND c.part = 'answer' AND l.answer_size <> c.size
+                           AND (l.state <> 'unknown' OR l.answer_size > c.size) AS is_wrong
                 FROM ai_contents c
                 LEFT JOIN ai_interceptions i ON i.id = c.interception_id
                 LEFT JOIN ai_ledger l ON l.interception_id = c.interception_id
@@ -50,7 +56,7 @@ struct ContentCheck {
                     Body(
                         id: id, organization: try row["organization_id"], part: try row["part"], size: try row["size"],
                         hashes: stride(from: 0, to: list.count, by: 32).map { list.subdata(in: $0..<min($0 + 32, list.count)) },
-                        expected: try row["expected"]))
+                        expected: try row["expected"], upTo: try row["up_to"]))
             }
             try await check(bodies, &report)
         }
@@ -89,13 +95,15 @@ struct ContentCheck {
         }
         for body in bodies {
             var hash = SHA256()
+            var left = body.upTo ?? .max
             var isThere = true
             for name in body.hashes {
                 guard let bytes = chunks[body.organization]?[name] else {
                     isThere = false
                     break
                 }
-                hash.update(data: bytes)
+                hash.update(data: bytes.prefix(left))
+                left -= min(left, bytes.count)
             }
             if !isThere {
                 report.deletedContents += 1
@@ -111,7 +119,10 @@ struct ContentCheck {
         while true {
             let rows = try await connection.query(
                 """
-                SELECT i.id, i.prompt_hash, l.tools_hash, p.prompt,
+                SELECT i.id, i.prompt_hash, p.prompt,
+                       CASE WHEN l.state = 'unknown' AND EXISTS (
+                                SELECT FROM ai_contents c WHERE c.interception_id = i.id AND c.part = 'answer' AND c.state = 'complete')
+                            THEN NULL ELSE l.tools_hash END AS tools_hash,
                        EXISTS (SELECT FROM ai_contents c WHERE c.interception_id = i.id AND c.part = 'request') AS is_written
                 FROM ai_interceptions i
                 LEFT JOIN ai_ledger l ON l.interception_id = i.id

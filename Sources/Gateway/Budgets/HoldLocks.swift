@@ -186,16 +186,17 @@ struct HoldLocks {
         """
     }
 
-    /// The calls that asked for the tools whose results come back now, of the same person.
+    /// The calls that asked for the tools whose results come back now, each of the same person: a batch has calls of many, and ids of
+    /// tool calls are the clients' to make up.
     private static func threadQuery(_ calling: [HoldLoop.Request]) -> Query {
         """
         SELECT t.id, parent.id AS parent, coalesce(parent.thread_root_id, parent.id) AS root
-        FROM unnest(\(calling.map(\.interception.id.uuid)), \(calling.map { $0.interception.toolCall ?? "" })) AS t (id, tool_call)
+        FROM unnest(\(calling.map(\.interception.id.uuid)), \(calling.map { $0.interception.toolCall ?? "" }),
+                    \(calling.map(\.interception.organization.uuid)), \(calling.map(\.interception.initiator.uuid)))
+             AS t (id, tool_call, organization, initiator)
         CROSS JOIN LATERAL (
             SELECT i.id, i.thread_root_id FROM ai_tool_usages u JOIN ai_interceptions i ON i.id = u.interception_id
-            WHERE u.provider_tool_call_id = t.tool_call
-              AND u.organization_id = ANY(\(Array(Set(calling.map(\.interception.organization.uuid)))))
-              AND i.initiator_id = ANY(\(Array(Set(calling.map(\.interception.initiator.uuid)))))
+            WHERE u.provider_tool_call_id = t.tool_call AND u.organization_id = t.organization AND i.initiator_id = t.initiator
             ORDER BY i.started_at DESC LIMIT 1
         ) parent
         """

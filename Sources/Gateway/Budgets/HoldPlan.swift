@@ -3,7 +3,7 @@ import ModelAPI
 
 /// What a call may cost at most, and the least with which it is worth beginning.
 package struct HoldDemand: Sendable, Equatable {
-    /// The whole answer at its longest.
+    /// The whole answer at its longest. At most `BudgetService.highestCap` where a call is held, so that no sum over a batch overflows.
     package var full: NanoDollars
     /// The input and 256 tokens of output; equal to `full` for answers that cannot be cut.
     package var least: NanoDollars

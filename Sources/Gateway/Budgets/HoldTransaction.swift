@@ -26,8 +26,13 @@ struct HoldTransaction {
                 // The roll-back took the chain's own row with it, if this was its first transaction.
                 chain.doubt()
                 try await missing.make(pool)
-            } catch let error where AuditChain.isBroken(error) && attempt < 4 {
+            } catch let error where (AuditChain.isBroken(error) || Self.isPassing(error)) && attempt < 4 {
                 chain.doubt()
+            } catch let error as PostgresError where error.sqlState == Self.divisionByZero && batch.count == 1 {
+                chain.doubt()
+                throw AppError(
+                    .unavailable, "The budget was changed again and again at this very moment. Try again.", retry: .now,
+                    cause: error)
             } catch {
                 chain.doubt()
                 throw error
@@ -84,12 +89,7 @@ struct HoldTransaction {
         if !taken.isEmpty { statements.append(HoldStatements.take(taken, hasRules: !locked.starts.isEmpty)) }
         let counted = rates.changed
         if !counted.isEmpty { statements.append(HoldStatements.count(counted)) }
-        do {
-            try await connection.commit(after: statements)
-        } catch let error as PostgresError where error.sqlState == Self.divisionByZero {
-            // A cap was lowered between the two round trips.
-            throw AppError(.unavailable, "The budget was changed at this very moment. Try again.", retry: .now, cause: error)
-        }
+        try await connection.commit(after: statements)
         let outcomes = decisions.map { decision -> Outcome in
             switch decision {
             case .granted(var grant, _, _):
@@ -139,6 +139,13 @@ struct HoldTransaction {
     }
 
     private static let divisionByZero = "22012"
+
+    /// A cap was lowered between the two round trips (`HoldStatements.take` divides by zero then), or somebody who changes limits or
+    /// budgets locked rows in another order: looked at again, each call of the batch gets its own answer.
+    private static func isPassing(_ error: any Error) -> Bool {
+        guard let error = error as? PostgresError else { return false }
+        return error.sqlState == divisionByZero || error.isSerializationFailure
+    }
 
     private func short(
         _ request: HoldLoop.Request, _ locked: HoldLocks, _ budget: HoldPlan.Budget?, _ left: NanoDollars, _ demand: HoldDemand

@@ -32,8 +32,8 @@ final class CacheAlarm: Sendable {
             id: facts.call.id, messages: facts.summary.messageRanges.count, cached: usage.cacheRead, input: usage.totalInput,
             began: facts.began, ended: .now)
         let key = CacheWatch.Key(
-            organization: facts.interception.organization, session: session, provider: target.provider.name,
-            model: target.model)
+            organization: facts.interception.organization, user: facts.interception.initiator, session: session,
+            provider: target.provider.name, model: target.model)
         guard let collapse = watch.withLockedValue({ $0.ended(call, of: key) }) else { return }
         collapses.add(1, [target.provider.name, target.price.model])
         // Nobody awaits it: one read and one write behind the call's end, and the alarm in the log whatever becomes of them.
@@ -90,12 +90,15 @@ package struct CacheCollapse: Sendable, Equatable {
 }
 
 extension InterceptionStore {
-    /// The excerpts come from the recorded requests: what was deleted there is not shown here.
+    /// The excerpts come from the recorded requests: what was deleted there is not shown here, nor is what another person asked.
     func cacheCollapse(_ organization: OrganizationID, _ id: InterceptionID) async throws -> CacheCollapse? {
         let rows = try await pool.query(
             """
-            SELECT previous_id, cached_before, cached_now, place, message, byte_offset, previous_offset FROM ai_cache_collapses
-            WHERE interception_id = \(id) AND organization_id = \(organization)
+            SELECT c.previous_id, c.cached_before, c.cached_now, c.place, c.message, c.byte_offset, c.previous_offset
+            FROM ai_cache_collapses c
+            JOIN ai_interceptions i ON i.id = c.interception_id
+            JOIN ai_interceptions p ON p.id = c.previous_id AND p.initiator_id = i.initiator_id
+            WHERE c.interception_id = \(id) AND c.organization_id = \(organization)
             """)
         guard let row = rows.first else { return nil }
         var found = try CacheCollapse(

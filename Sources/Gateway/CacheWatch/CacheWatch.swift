@@ -22,6 +22,8 @@ struct CacheWatch: Sendable {
 
     struct Key: Hashable, Sendable {
         var organization: OrganizationID
+        /// A session's name is the client's to choose: two people may choose the same.
+        var user: UserID
         var session: String
         var provider: String
         var model: String

@@ -34,7 +34,7 @@ extension Gateway {
         interception.policy = plan.policy
         interception.name(plan.targets[0].provider)
         interception.price = plan.targets[0].price.id
-        let demand = demand(summary, plan, bodyBytes: call.body.readableBytes)
+        let demand = try demand(summary, plan, api, bodyBytes: call.body.readableBytes)
         let grant = try await gate.take(interception, demand, CallClass(call), plan.targets[0])
         meters.held(in: began.duration(to: .now))
         let record = CallRecord(
@@ -78,7 +78,11 @@ extension Gateway {
     }
 
     /// What the dearest of the targets may cost.
-    private func demand(_ summary: RequestSummary, _ plan: RoutePlan, bodyBytes: Int) -> HoldDemand {
+    ///
+    /// - Throws: `badRequest` for more than any budget can have.
+    private func demand(
+        _ summary: RequestSummary, _ plan: RoutePlan, _ api: ModelProtocol, bodyBytes: Int
+    ) throws(AppError) -> HoldDemand {
         var dearest: HoldDemand?
         for target in plan.targets {
             let price = target.price
@@ -95,7 +99,25 @@ extension Gateway {
                         full: max($0.full, demand.full), least: max($0.least, demand.least), tokens: max($0.tokens, demand.tokens))
                 } ?? demand
         }
+        if let full = dearest?.full, full > BudgetService.highestCap {
+            let field = api.outputLimitField
+            throw AppError(
+                .badRequest,
+                "The call could cost \(full) at its longest, more than any budget can have (\(BudgetService.highestCap)): lower \(field)\(summary.answers > 1 ? ", or the number of answers" : "").",
+                field: field)
+        }
         return dearest ?? HoldDemand(full: .zero, least: .zero)
+    }
+}
+
+extension ModelProtocol {
+    /// Where a client says how long an answer may be.
+    var outputLimitField: String {
+        switch self {
+        case .messages, .chatCompletions: "max_tokens"
+        case .responses: "max_output_tokens"
+        case .gemini: "generationConfig.maxOutputTokens"
+        }
     }
 }
 

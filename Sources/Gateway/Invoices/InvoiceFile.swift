@@ -58,6 +58,7 @@ struct InvoiceFile: Sendable {
             return
         }
         hasCost = cost != nil
+        var sums = Sums()
         rows = try csv.rows.compactMap { line, fields -> Row? in
             if let currency, !fields[currency].isEmpty, fields[currency].lowercased() != "usd" {
                 throw AppError(
@@ -68,18 +69,45 @@ struct InvoiceFile: Sendable {
             if name.isEmpty { return nil }
             func count(_ index: Int) throws -> Int {
                 let text = fields[index].replacing(",", with: "").trimmingCharacters(in: .whitespaces)
-                guard let number = text.isEmpty ? 0 : Int(text) ?? Double(text).flatMap({ Int(exactly: $0) }), number >= 0 else {
+                guard let number = text.isEmpty ? 0 : Int(text) ?? Double(text).flatMap({ Int(exactly: $0) }),
+                    (0...Self.mostTokens).contains(number)
+                else {
                     throw AppError(
-                        .badRequest, "Line \(line): '\(fields[index])' under \(csv.header[index]) is no number of tokens.",
+                        .badRequest,
+                        "Line \(line): '\(fields[index].prefix(64))' under \(csv.header[index]) is no number of tokens from 0 to \(Self.mostTokens).",
                         field: "file")
                 }
                 return number
             }
-            return Row(
+            let row = Row(
                 day: try Self.day(fields[day], line, csv.header[day]), model: name,
                 cost: try cost.map { try Self.money(fields[$0], line, csv.header[$0]) },
                 inputTokens: inputs.isEmpty ? nil : try inputs.reduce(0) { try $0 + count($1) },
                 outputTokens: try output.map(count))
+            try sums.add(row, line)
+            return row
+        }
+    }
+
+    /// Of one field: more than any provider has sold of one model in a day.
+    static let mostTokens = 1_000_000_000_000
+
+    /// What all rows come to, without signs, so that no sum over some of them can overflow, nor one with what is booked.
+    private struct Sums {
+        static let most: Int64 = 4_000_000_000_000_000_000
+        var cost: Int64 = 0
+        var tokens: Int64 = 0
+
+        mutating func add(_ row: Row, _ line: Int) throws {
+            func sum(_ sum: Int64, _ amount: Int64, _ what: String) throws -> Int64 {
+                let (result, overflowed) = sum.addingReportingOverflow(amount)
+                if !overflowed, result <= Self.most { return result }
+                throw AppError(
+                    .badRequest, "Line \(line): with it the \(what) of the file are more than can be added up; split the file.",
+                    field: "file")
+            }
+            cost = try sum(cost, Int64(clamping: row.cost?.value.magnitude ?? 0), "costs")
+            tokens = try sum(tokens, Int64((row.inputTokens ?? 0) + (row.outputTokens ?? 0)), "tokens")
         }
     }
 

@@ -4,7 +4,7 @@ import Logging
 import NIOConcurrencyHelpers
 import Postgres
 
-/// Settles calls in batches, again and again until the database has them. Its commits do not wait for the disk; what is not known
+/// Settles calls in batches, again and again until the database has them: none is forgotten while the process lives. Its commits do not wait for the disk; what is not known
 /// to be there yet is kept, and settled again should the database lose it in a crash.
 final class SettleLoop: Sendable {
     private struct Unconfirmed {
@@ -19,6 +19,7 @@ final class SettleLoop: Sendable {
     private let onBooked = NIOLockedValueBox<(@Sendable ([Settlement]) -> Void)?>(nil)
     private let isGivingUp = NIOLockedValueBox(false)
     private let dropped = NIOLockedValueBox(0)
+    private let aside = NIOLockedValueBox(SettlementsAside())
     private let batcher = NIOLockedValueBox<Batcher<Settlement?, Void>?>(nil)
 
     init(pool: PostgresPool, chain: AuditChain, logger: Logger) {
@@ -27,10 +28,14 @@ final class SettleLoop: Sendable {
         self.logger = logger
         batcher.withLockedValue {
             $0 = Batcher(largest: 256) { [weak self] batch in
-                if batch.contains(where: { $0 == nil }) { await chain.recheck(pool) }
-                let settlements = batch.compactMap { $0 }
-                if !settlements.isEmpty { await self?.perform(settlements) }
-                return batch.map { _ in .success(()) }
+                guard let self else { return batch.map { _ in .success(()) } }
+                if batch.contains(where: { $0 == nil }) {
+                    await chain.recheck(pool)
+                    await performAside()
+                }
+                let settlements = batch.compactMap { $0 }.filter { new in !aside.withLockedValue { $0.contains(new.interception) } }
+                if !settlements.isEmpty { await perform(settlements) }
+                return batch.map { result(of: $0) }
             }
         }
         chain.onLoss { [weak self] in self?.resettle() }
@@ -39,7 +44,7 @@ final class SettleLoop: Sendable {
     /// What to do with those that were booked; they may have been before, too.
     func onBooked(_ action: @escaping @Sendable ([Settlement]) -> Void) { onBooked.withLockedValue { $0 = action } }
 
-    var pending: Int { batcher.withLockedValue { $0 }?.count ?? 0 }
+    var pending: Int { (batcher.withLockedValue { $0 }?.count ?? 0) + aside.withLockedValue { $0.count } }
 
     /// How many were given up, or would be: another server's reaper books their holds.
     var unbooked: Int { pending + dropped.withLockedValue { $0 } }
@@ -48,15 +53,17 @@ final class SettleLoop: Sendable {
     func settle(_ settlement: Settlement) { batcher.withLockedValue { $0 }?.post([settlement]) }
 
     /// Returns when it is booked; the disk may not have it yet.
+    ///
+    /// - Throws: `unavailable` for one that the database refuses; it is tried again all the same.
     func settleAndWait(_ settlement: Settlement) async throws { try await batcher.withLockedValue { $0 }?.submit(settlement) }
 
-    /// The database may have lost entries.
+    /// The database may have lost entries; and what was set aside and is due is tried again.
     func recheck() { batcher.withLockedValue { $0 }?.post([nil]) }
 
     /// Everything up to this number of the chain is on disk.
     func confirm(upTo n: Int64) { unconfirmed.withLockedValue { $0.removeAll { $0.n <= n } } }
 
-    /// Returns when nothing is pending. After `giveUp` what the database does not take is dropped: the reaper of another replica settles
+    /// Returns when nothing is pending but what was set aside. After `giveUp` what the database does not take is dropped: the reaper of another replica settles
     /// it as unknown.
     func idle() async { await batcher.withLockedValue { $0 }?.idle() }
     func giveUp() { isGivingUp.withLockedValue { $0 = true } }
@@ -70,29 +77,24 @@ final class SettleLoop: Sendable {
         batcher.withLockedValue { $0 }?.post(lost)
     }
 
-    private func perform(_ batch: [Settlement]) async {
+    /// What the database refuses one by one is set aside, so that it does not keep the others.
+    ///
+    /// - Parameter failures: so far.
+    private func perform(_ batch: [Settlement], failures: Int = 0) async {
         var pause = Duration.milliseconds(20)
-        var failures = 0
+        var failures = failures
         while true {
             do {
-                let result = try await SettleTransaction(chain: chain, batch: batch).run(pool)
+                try await write(batch)
                 if failures > 0 { logger.info("calls are settled again", metadata: ["calls": "\(batch.count)"]) }
-                if result.lost > 0 {
-                    logger.error("calls without an interception cannot be settled", metadata: ["calls": "\(result.lost)"])
-                }
-                for settlement in batch {
-                    settlement.booking?.booked(result.booked.contains(settlement.subject) ? settlement.cost : nil)
-                }
-                let n = chain.head.n
-                unconfirmed.withLockedValue { $0.append(Unconfirmed(n: n, settlements: batch)) }
-                onBooked.withLockedValue { $0 }?(batch)
                 return
-            } catch let error as PostgresError where !error.isTransient && failures >= 3 {
+            } catch let error as PostgresError where !error.isTransient && failures >= Self.patience {
                 if batch.count > 1 {
-                    for settlement in batch { await perform([settlement]) }
+                    for settlement in batch { await perform([settlement], failures: failures) }
                 } else {
+                    aside.withLockedValue { $0.put(batch[0], at: .now) }
                     logger.error(
-                        "a call cannot be settled; its hold stays until it is looked into",
+                        "a call cannot be settled; it is tried again, and its hold stays until then",
                         metadata: ["interception": "\(batch[0].interception)", "error": "\(error)"])
                 }
                 return
@@ -107,5 +109,60 @@ final class SettleLoop: Sendable {
                 pause = min(pause * 2, .seconds(1))
             }
         }
+    }
+
+    /// How often a batch may fail for a reason that does not pass by itself. One that does: another process booked a call of it in
+    /// between, which the next look finds.
+    private static let patience = 3
+
+    private func write(_ batch: [Settlement]) async throws {
+        let result = try await SettleTransaction(chain: chain, batch: batch).run(pool)
+        if result.lost > 0 {
+            logger.error("calls without an interception cannot be settled", metadata: ["calls": "\(result.lost)"])
+        }
+        if result.corrected > 0 {
+            logger.notice(
+                "another server had taken this one for dead and booked calls at their holds: they are corrected",
+                metadata: ["calls": "\(result.corrected)"])
+        }
+        for settlement in batch {
+            settlement.booking?.booked(result.booked.contains(settlement.subject) ? settlement.cost : nil)
+        }
+        let n = chain.head.n
+        unconfirmed.withLockedValue { $0.append(Unconfirmed(n: n, settlements: batch)) }
+        onBooked.withLockedValue { $0 }?(batch)
+    }
+
+    // MARK: What was set aside
+
+    /// Tries again what is due; to be called now and then.
+    func tick(at now: ContinuousClock.Instant) {
+        if aside.withLockedValue({ $0.markDue(at: now) }) { recheck() }
+    }
+
+    /// Tries all of it again now, once.
+    func tryAgain() {
+        if aside.withLockedValue({ $0.markAll() }) { recheck() }
+    }
+
+    private func performAside() async {
+        for settlement in aside.withLockedValue({ $0.marked }) {
+            do {
+                try await write([settlement])
+                aside.withLockedValue { $0.remove(settlement.interception) }
+                logger.notice("a call is settled at last", metadata: ["interception": "\(settlement.interception)"])
+            } catch {
+                aside.withLockedValue { $0.put(settlement, at: .now) }
+                logger.debug(
+                    "a call still cannot be settled",
+                    metadata: ["interception": "\(settlement.interception)", "error": "\(error)"])
+            }
+        }
+    }
+
+    /// Whoever waits for one of these is told that it is not booked.
+    private func result(of settlement: Settlement?) -> Result<Void, any Error> {
+        guard let settlement, aside.withLockedValue({ $0.contains(settlement.interception) }) else { return .success(()) }
+        return .failure(AppError(.unavailable, "The call cannot be booked now; it is tried again.", retry: .now))
     }
 }

@@ -3,7 +3,8 @@ import Foundation
 import Postgres
 
 /// One batch of settlements: ledger rows in, holds out, budgets and interceptions updated, audit entries linked. Settling twice is
-/// harmless: a call that has its row is left alone. Budgets are locked last, since calls that take holds wait for them.
+/// harmless: a call that has its row is left alone, or corrected where the row was another server's guess (`LateSettlement`). Budgets are
+/// locked last, since calls that take holds wait for them.
 struct SettleTransaction {
     let chain: AuditChain
     let batch: [Settlement]
@@ -13,8 +14,10 @@ struct SettleTransaction {
         var alreadySettled = 0
         /// The database lost their interceptions in a crash, before any answer was released.
         var lost = 0
-        /// The rows that were written.
+        /// The rows that were written, and those whose call now costs what its settlement says.
         var booked: Set<String> = []
+        /// Booked before by a reaper, and corrected now.
+        var corrected = 0
     }
 
     func run(_ pool: PostgresPool) async throws -> Result {
@@ -37,39 +40,55 @@ struct SettleTransaction {
         let rows = try await connection.query(
             """
             SELECT i.id, \(unsafeSQL: microseconds("now()")) AS now,
-                   EXISTS (SELECT FROM ai_ledger l WHERE l.interception_id = i.id) AS is_settled
+                   (SELECT l.state FROM ai_ledger l WHERE l.interception_id = i.id LIMIT 1) AS settled_as
             FROM ai_interceptions i WHERE i.id = ANY(\(ids))
             """)
         var known: Set<UUID> = []
         var settled: Set<UUID> = []
+        var guessed: Set<UUID> = []
         var now: Int64 = 0
         for row in rows {
             let id = try row["id", as: InterceptionID.self]
             known.insert(id.uuid)
             // A call is booked once, whichever of its attempts it was.
-            if try row["is_settled", as: Bool.self] { settled.insert(id.uuid) }
+            if let state = try row["settled_as", as: String?.self] {
+                settled.insert(id.uuid)
+                if state == Settlement.State.unknown.rawValue { guessed.insert(id.uuid) }
+            }
             now = try row["now"]
         }
         var open: [Settlement] = []
+        var late: [Settlement] = []
         for settlement in batch where known.contains(settlement.interception.uuid) {
-            if settled.insert(settlement.interception.uuid).inserted { open.append(settlement) }
+            if settled.insert(settlement.interception.uuid).inserted {
+                open.append(settlement)
+            } else if settlement.state != .unknown, guessed.remove(settlement.interception.uuid) != nil {
+                late.append(settlement)
+            }
         }
         let lost = batch.filter { !known.contains($0.interception.uuid) }.count
+        let corrections = try await LateSettlement.corrections(late, connection)
         let result = Result(
-            alreadySettled: batch.count - open.count - lost, lost: lost, booked: Set(open.map(\.subject)))
-        if open.isEmpty { return (result, nil) }
-        let attempts = AttemptRows.of(open)
+            alreadySettled: batch.count - open.count - lost - corrections.count, lost: lost,
+            booked: Set((open + late).map(\.subject)), corrected: corrections.count)
+        if open.isEmpty, corrections.isEmpty { return (result, nil) }
+        let corrected = Set(corrections.map(\.interception))
+        let attempts = AttemptRows.of(open + late.filter { corrected.contains($0.interception) })
         let entries =
             open.map { AuditEntry(.ledger, subject: $0.subject, digest: $0.digest(at: now)) }
             + AttemptRows.entries(attempts, at: now)
+            + corrections.map { AuditEntry(.correction, subject: $0.subject, digest: $0.digest(at: now)) }
         let draft = try chain.draft(entries, at: now)
-        let budgets = Array(Set(open.flatMap(\.budgets))).sorted()
+        let budgets = Array(Set(open.flatMap(\.budgets) + corrections.flatMap(\.budgets))).sorted()
         var statements = attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]
-        statements += [Self.insert(open), Self.end(open), draft.insert]
+        if !open.isEmpty { statements += [Self.insert(open), Self.end(open)] }
+        if !corrections.isEmpty { statements.append(CorrectionStore.insert(corrections, now)) }
+        statements.append(draft.insert)
         statements.append("SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE")
         // Behind the budgets, as those who take holds do.
         statements += RateRelease.statements(open)
-        statements.append(Self.book(open))
+        if !open.isEmpty { statements.append(Self.book(open)) }
+        if !corrections.isEmpty { statements.append(CorrectionStore.book(corrections)) }
         try await connection.commit(after: statements)
         return (result, draft)
     }

@@ -42,6 +42,13 @@ struct RateLimitStore: Sendable {
     }
 
     static func delete(_ connection: PostgresConnection, _ organization: OrganizationID, name: String) async throws -> Bool {
+        // In the order in which calls lock them, before anything else: a statement that deletes takes them as they lie.
+        try await connection.execute(
+            """
+            SELECT c.id FROM ai_rate_counters c
+            WHERE c.limit_id = (SELECT l.id FROM ai_rate_limits l WHERE l.organization_id = \(organization) AND l.name = \(name))
+            ORDER BY c.id FOR UPDATE
+            """)
         let removed = try await connection.query(
             "DELETE FROM ai_rate_limits WHERE organization_id = \(organization) AND name = \(name) RETURNING id")
         guard let id = try removed.first?["id", as: UUID.self] else { return false }

@@ -64,6 +64,24 @@ package struct PriceBook: Sendable {
         lines[key] = found
     }
 
+    /// The book as it is once the placement is written.
+    mutating func apply(_ placement: PricePlacement, for organization: OrganizationID) {
+        let withdrawn = Set(placement.withdrawn.map(\.id))
+        for price in placement.withdrawn {
+            let key = Key(type: price.providerType, model: price.model)
+            for index in (lines[key] ?? []).indices where lines[key]?[index].organization == organization {
+                lines[key]?[index].prices.removeAll { withdrawn.contains($0.id) }
+            }
+        }
+        // What is there already, such as a price that is set a second time, is one price.
+        for price in placement.added {
+            let there = lines[Key(type: price.providerType, model: price.model)] ?? []
+            if !there.contains(where: { $0.organization == organization && $0.prices.contains { $0.id == price.id } }) {
+                add(price, for: organization)
+            }
+        }
+    }
+
     /// The price in force at the time. Nil: the model is unpriced.
     ///
     /// - Parameter named: the provider's name, for prices that are its own.

@@ -25,13 +25,13 @@ struct PriceStore: Sendable {
         try await connection.execute("DELETE FROM ai_price_withdrawals WHERE price_id = ANY(\(added))")
     }
 
-    /// All custom prices of all organizations.
+    /// All custom prices of all organizations, in one order for all servers: of two that begin at the same instant the later counts.
     func custom(_ connection: PostgresConnection) async throws -> [(OrganizationID, ModelPrice)] {
         try await connection.query(
             """
             SELECT id, organization_id, provider_type, model, valid_from, valid_to, price FROM ai_prices p
             WHERE organization_id IS NOT NULL AND NOT EXISTS (SELECT FROM ai_price_withdrawals w WHERE w.price_id = p.id)
-            ORDER BY created_at
+            ORDER BY created_at, valid_from, id
             """
         ).map { row in
             guard let type = ProviderType(rawValue: try row["provider_type", as: String.self]) else {

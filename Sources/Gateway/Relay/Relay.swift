@@ -20,7 +20,8 @@ final class Relay: Sendable {
     private let record: CallRecord
     private let upstream: HTTPBody
     private let state: NIOLockedValueBox<State>
-    /// Output beyond which the answer is cut; nil when the hold covers the longest answer.
+    /// Output beyond which the answer is cut; nil when the hold covers the longest answer. The provider was told the same limit: this is for
+    /// those that do not keep to it.
     private let outputLimit: TokenCount?
     /// Nil: no pings.
     private let pingAfter: Duration?
@@ -32,18 +33,13 @@ final class Relay: Sendable {
         self.record = record
         self.upstream = upstream
         let facts = record.facts
-        let isShort = facts.grant.amount < facts.demand.full
         let target = record.state.withLockedValue { $0.target }
-        let price = target.price
         let settings = target.provider.settings.of(target.model)
         let ping = settings.pingSeconds ?? CallSettings.usualPing
         pingAfter = ping > 0 ? .seconds(ping) : nil
         isTranslated = target.format != nil
         drain = .seconds(settings.drainSeconds ?? 0)
-        let bound = facts.summary.inputTokenBound(bodyBytes: facts.call.body.readableBytes) ?? price.contextTokens
-        let affordable = price.affordableOutput(
-            inputTokens: bound, within: facts.grant.amount, requested: facts.summary.serviceTier)
-        outputLimit = isShort ? affordable ?? 0 : nil
+        outputLimit = AffordableOutput.tokens(facts, target)
         state = .init(State(filter: filtersUsage ? UsageChunkFilter() : nil, first: first))
         record.services.relays.insert(self)
     }
@@ -151,7 +147,7 @@ final class Relay: Sendable {
         if isTranslated { return translate(chunk) }
         let (open, isBeyond) = try record.state.withLockedValue { record in
             try record.own.feed(chunk)
-            let isBeyond = outputLimit.map { record.own.estimatedOutput >= $0 && !record.own.isComplete } ?? false
+            let isBeyond = outputLimit.map { record.own.isBeyond($0) } ?? false
             return (record.own.isStreamed ? record.own.bytesSinceBoundary : 0, isBeyond)
         }
         let (released, filtered) = state.withLockedValue { state in
@@ -182,7 +178,7 @@ final class Relay: Sendable {
             let output = record.translator?.receive(chunk) ?? ByteBuffer()
             record.recorder.append(output)
             let reader = record.reader
-            let isBeyond = outputLimit.map { reader.estimatedOutput >= $0 && !reader.isComplete } ?? false
+            let isBeyond = outputLimit.map { reader.isBeyond($0) } ?? false
             return (output, isBeyond, record.translator?.isFinished ?? true)
         }
         if isBeyond, !isOver {

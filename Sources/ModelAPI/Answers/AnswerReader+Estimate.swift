@@ -12,6 +12,12 @@ extension AnswerReader {
         usageIsFinal ? usage?.output ?? 0 : max(usage?.output ?? 0, (generatedBytes + 3) / 4)
     }
 
+    /// Whether an answer that goes on has used up what it may have. One that ends exactly there, by the provider's count, is whole.
+    package func isBeyond(_ limit: TokenCount) -> Bool {
+        if isComplete { return false }
+        return usageIsFinal ? estimatedOutput > limit : estimatedOutput >= limit
+    }
+
     /// The usage to book for an answer that did not reach its end: what was reported, with output estimated; input as reported or,
     /// without a report, a quarter of the request's bytes.
     package func estimatedUsage(requestBytes: Int) -> Usage {

@@ -23,7 +23,7 @@ extension RequestReader {
                     summary.maxOutputTokens = max(limit, summary.maxOutputTokens ?? 0)
                 }
             case "candidatecount":
-                summary.answers = max(summary.answers, try count("generationConfig.candidateCount") ?? 1)
+                summary.answers = max(summary.answers, try answers("generationConfig.candidateCount") ?? 1)
             default: try cursor.skipValue()
             }
         }

@@ -70,7 +70,7 @@ struct RequestReader {
         case "max_tokens", "max_completion_tokens":
             // Whichever of the two a server obeys, the hold covers it.
             if let limit = try count(key) { summary.maxOutputTokens = max(limit, summary.maxOutputTokens ?? 0) }
-        case "n": summary.answers = max(1, try count(key) ?? 1)
+        case "n": summary.answers = try answers(key) ?? 1
         case "messages": try readMessages()
         case "tools": try readTools()
         case "stream_options": try readStreamOptions()
@@ -136,6 +136,19 @@ struct RequestReader {
             throw AppError(.badRequest, "\"\(field)\" must be a whole number from 0 to \(UsageTally.most).", field: field)
         }
         return value
+    }
+
+    /// How many answers a call may ask for: as many as OpenAI gives.
+    static let mostAnswers = 128
+
+    /// At least 1.
+    mutating func answers(_ field: String) throws -> Int? {
+        guard let value = try count(field) else { return nil }
+        guard value <= Self.mostAnswers else {
+            throw AppError(
+                .badRequest, "\"\(field)\" must be a whole number from 1 to \(Self.mostAnswers); it is \(value).", field: field)
+        }
+        return max(1, value)
     }
 
     mutating func readServiceTier() throws {

@@ -35,15 +35,18 @@ package struct PriceClasses: Sendable, Hashable, Codable {
         sum.add(usage.cacheWrite1h, at: cacheWrite1h)
         sum.add(usage.output - usage.reasoning, at: output)
         sum.add(usage.reasoning, at: reasoning ?? output)
-        return sum.rounded + searches(usage.webSearches)
+        sum.add(usage.webSearches, each: webSearch)
+        return sum.rounded
     }
 
     /// The most that `inputTokens` of input in any class and `outputTokens` of output can cost, rounded up: what a hold takes.
+    /// Never overflows: what is beyond the range of amounts becomes its end.
     package func ceiling(inputTokens: TokenCount, outputTokens: TokenCount, webSearches: Int = 0) -> NanoDollars {
         var sum = PicoDollars()
         sum.add(inputTokens, at: dearestInput)
         sum.add(outputTokens, at: dearestOutput)
-        return sum.ceiling + searches(webSearches)
+        sum.add(webSearches, each: webSearch)
+        return sum.ceiling
     }
 
     package var dearestInput: MicroDollarsPerMillion {
@@ -65,6 +68,4 @@ package struct PriceClasses: Sendable, Hashable, Codable {
         guard dearestOutput.value > 0 else { return .max }
         return Int(clamping: left / Int128(dearestOutput.value))
     }
-
-    private func searches(_ count: Int) -> NanoDollars { NanoDollars(Int64(count) * webSearch.value) }
 }

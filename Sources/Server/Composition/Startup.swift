@@ -20,6 +20,8 @@ struct Startup: Sendable {
         var pool: PostgresPool
         /// The gateway's own few connections: model calls never wait behind a list that somebody looks at.
         var calls: PostgresPool
+        /// One connection for the heartbeat alone: whoever lives is not to look dead since others keep all connections busy.
+        var heartbeat: PostgresPool
     }
 
     /// For holds, settlements, content and flushes: each has one transaction under way at a time.
@@ -38,7 +40,7 @@ struct Startup: Sendable {
 
         let host = try HostID.load(configuration.dataDirectory)
         let replica = try await Replica.register(
-            pool, internalURL: configuration.effectiveAccessURL, host: host, keyPrints: ring.prints, logger: logger)
+            database.heartbeat, internalURL: configuration.effectiveAccessURL, host: host, keyPrints: ring.prints, logger: logger)
         lifecycle.run(.heartbeat, stop: { await replica.leave() }) { await replica.run() }
         let disk = DiskWatch(path: configuration.dataDirectory, logger: logger)
         lifecycle.run(.reconcilers) { await disk.run() }
@@ -80,9 +82,12 @@ struct Startup: Sendable {
         }
         try Task.checkCancellation()
         var settings = PostgresConfiguration(
-            url: url ?? Secret(""), maxConnections: max(2, configuration.postgresConnections - Self.callConnections))
+            url: url ?? Secret(""), maxConnections: max(2, configuration.postgresConnections - Self.callConnections - 1))
         let pool = PostgresPool(configuration: settings, logger: logger)
         lifecycle.started(.pool) { await pool.close() }
+        settings.maxConnections = 1
+        let heartbeat = PostgresPool(configuration: settings, logger: logger)
+        lifecycle.started(.pool) { await heartbeat.close() }
         settings.maxConnections = Self.callConnections
         // Statements stay prepared and planned for long. What was planned while a table was small must not scan it when it has grown.
         settings.settings = ["enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"]
@@ -94,7 +99,7 @@ struct Startup: Sendable {
         } catch let error as PostgresError {
             throw AppError(.unavailable, "The database cannot be used: \(error.message).", field: "postgres-url", cause: error)
         }
-        return Database(pool: pool, calls: calls)
+        return Database(pool: pool, calls: calls, heartbeat: heartbeat)
     }
 
     private func announce(port: Int, users: UserService, took: Duration) async throws {

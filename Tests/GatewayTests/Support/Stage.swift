@@ -87,8 +87,8 @@ final class Stage: Sendable {
     /// Runs `body` with a gateway of a replica that is alive; several may run at once.
     func gateway<R: Sendable>(
         pool: PostgresPool? = nil, url: String? = nil, providers: [Provider] = [], timeouts: HTTPClientRequest.Timeouts = .init(),
-        isAlive: Bool = true, limits: Admission.Limits = .init(), metrics: Metrics = Metrics(), tracer: Tracer? = nil,
-        namesUsers: Bool = false,
+        isAlive: Bool = true, limits: Admission.Limits = .init(), contact: DatabaseContact.Bounds = .init(needed: .zero),
+        metrics: Metrics = Metrics(), tracer: Tracer? = nil, namesUsers: Bool = false,
         _ body: (Gateway) async throws -> R
     ) async throws -> R {
         let replica = ReplicaID()
@@ -109,8 +109,8 @@ final class Stage: Sendable {
                 limits: limits, timeouts: timeouts,
                 checkpoints: .init(interval: .seconds(3600), entries: 1_000_000),
                 // All tests at once are a busy machine; those with a pool of their own are about a database that is away.
-                patience: pool == nil ? .seconds(60) : .seconds(5), metrics: metrics, tracer: tracer, namesUsers: namesUsers,
-                logger: .quiet))
+                patience: pool == nil ? .seconds(60) : .seconds(5), contact: contact, metrics: metrics, tracer: tracer,
+                namesUsers: namesUsers, logger: .quiet))
         try await gateway.start()
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await gateway.run() }

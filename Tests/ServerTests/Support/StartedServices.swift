@@ -24,7 +24,7 @@ enum StartedServices {
             configuration.demoModel = demoModel
             let replica = try await Replica.register(pool, internalURL: "http://127.0.0.1", host: "test", logger: .silent)
             let services = try await Startup(configuration: configuration, lifecycle: lifecycle, logger: .silent).startServices(
-                .init(pool: pool, calls: pool), ring: try KeyRing(text: ring), replica: replica, host: "test",
+                .init(pool: pool, calls: pool, heartbeat: pool), ring: try KeyRing(text: ring), replica: replica, host: "test",
                 readiness: Readiness())
             let value = try await body(services, lifecycle)
             await end()

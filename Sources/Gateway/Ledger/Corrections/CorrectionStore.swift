@@ -89,7 +89,7 @@ final class CorrectionStore: Sendable {
                     "now"]
                 let draft = try chain.draft(
                     rows.map { AuditEntry(.correction, subject: $0.subject, digest: $0.digest(at: now)) }, at: now)
-                let budgets = Array(Set(rows.flatMap(\.charge.budgets))).sorted()
+                let budgets = Array(Set(rows.flatMap(\.budgets))).sorted()
                 try await connection.commit(after: [
                     insert(rows, now), draft.insert,
                     "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE", book(rows),
@@ -108,27 +108,28 @@ final class CorrectionStore: Sendable {
         }
     }
 
-    private static func insert(_ rows: [Correction], _ now: Int64) -> Query {
+    /// - Parameter now: microseconds since 1970.
+    static func insert(_ rows: [Correction], _ now: Int64) -> Query {
         """
         INSERT INTO ai_corrections (interception_id, attempt, n, run_id, organization_id, actor_id, user_id, budget_ids, provider, model,
                                     cost_before, cost_after, price_id, at)
         SELECT id, attempt, n, run, organization_id, actor, user_id, string_to_array(budgets, ',')::bigint[], provider, model, before,
                after, price, 'epoch'::timestamptz + \(now)::bigint * interval '1 microsecond'
-        FROM unnest(\(rows.map(\.charge.interception.uuid)), \(rows.map(\.charge.attempt)), \(rows.map(\.n)), \(rows.map(\.run)),
-                    \(rows.map(\.charge.organization.uuid)), \(rows.map(\.actor.uuid)), \(rows.map(\.charge.user.uuid)),
-                    \(rows.map { $0.charge.budgets.map(String.init).joined(separator: ",") }), \(rows.map(\.charge.provider)),
-                    \(rows.map(\.charge.model)), \(rows.map(\.charge.cost.value)), \(rows.map(\.costAfter.value)), \(rows.map(\.price)))
+        FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.attempt)), \(rows.map(\.n)), \(rows.map(\.run)),
+                    \(rows.map(\.organization.uuid)), \(rows.map(\.actor.uuid)), \(rows.map(\.user.uuid)),
+                    \(rows.map { $0.budgets.map(String.init).joined(separator: ",") }), \(rows.map(\.provider)),
+                    \(rows.map(\.model)), \(rows.map(\.costBefore.value)), \(rows.map(\.costAfter.value)), \(rows.map(\.price)))
              AS t (id, attempt, n, run, organization_id, actor, user_id, budgets, provider, model, before, after, price)
         """
     }
 
     /// The budgets of the time of the calls: a month that is over shows what it cost, too.
-    private static func book(_ rows: [Correction]) -> Query {
+    static func book(_ rows: [Correction]) -> Query {
         """
         WITH sums AS (
             SELECT b.id, sum(c.amount)::bigint AS amount
-            FROM unnest(\(rows.map { $0.costAfter.value - $0.charge.cost.value }),
-                        \(rows.map { $0.charge.budgets.map(String.init).joined(separator: ",") })) AS c (amount, budgets)
+            FROM unnest(\(rows.map { $0.costAfter.value - $0.costBefore.value }),
+                        \(rows.map { $0.budgets.map(String.init).joined(separator: ",") })) AS c (amount, budgets)
             CROSS JOIN LATERAL unnest(string_to_array(c.budgets, ',')::bigint[]) AS b (id)
             GROUP BY b.id)
         UPDATE ai_budgets b SET spent = b.spent + sums.amount FROM sums WHERE b.id = sums.id

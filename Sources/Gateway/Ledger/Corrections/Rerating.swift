@@ -56,20 +56,29 @@ struct Rerating: Sendable {
 
 /// One row of `ai_corrections`.
 struct Correction: Sendable, Equatable {
-    var charge: Rerating.Charge
+    var interception: InterceptionID
+    var attempt: Int
+    /// From 1 on, for each ledger row.
+    var n: Int
+    /// Of re-rating; of a late settlement, the call's own id.
     var run: UUID
+    var organization: OrganizationID
     var actor: UserID
+    /// As the ledger's row has them, like what follows.
+    var user: UserID
+    var budgets: [Int64]
+    var provider: String
+    var model: String
+    var costBefore: NanoDollars
     var costAfter: NanoDollars
     var price: String
 
-    var n: Int { charge.corrections + 1 }
-    var subject: String { "\(charge.interception)/\(charge.attempt)/\(n)" }
+    var subject: String { "\(interception)/\(attempt)/\(n)" }
 
     func digest(at: Int64) -> Data {
         Self.canonical(
-            interception: charge.interception, attempt: charge.attempt, n: n, run: run, organization: charge.organization,
-            actor: actor, user: charge.user, budgets: charge.budgets, provider: charge.provider, model: charge.model,
-            before: charge.cost, after: costAfter, price: price, at: at
+            interception: interception, attempt: attempt, n: n, run: run, organization: organization, actor: actor, user: user,
+            budgets: budgets, provider: provider, model: model, before: costBefore, after: costAfter, price: price, at: at
         ).digest
     }
 
@@ -93,5 +102,14 @@ struct Correction: Sendable, Equatable {
         canonical.add(price)
         canonical.add(at)
         return canonical
+    }
+}
+
+extension Correction {
+    init(charge: Rerating.Charge, run: UUID, actor: UserID, costAfter: NanoDollars, price: String) {
+        self.init(
+            interception: charge.interception, attempt: charge.attempt, n: charge.corrections + 1, run: run,
+            organization: charge.organization, actor: actor, user: charge.user, budgets: charge.budgets, provider: charge.provider,
+            model: charge.model, costBefore: charge.cost, costAfter: costAfter, price: price)
     }
 }

@@ -40,6 +40,12 @@ struct PriceSanity: Sendable {
         if let bad = all.first(where: { $0.value > 1_000_000_000_000 }) {
             return [Finding(text: "\(bad.name) is over a dollar per token (\(Self.dollars(bad.value)))", isFinal: true)]
         }
+        for search in Self.searches(new) where !(0...Self.dearestSearch).contains(search.value) {
+            return [
+                Finding(
+                    text: "\(search.name) is not from $0.00 to $1000.00 (\(NanoDollars(search.value)))", isFinal: true)
+            ]
+        }
         do { try new.table(.standard).check(price.model) } catch {
             return [Finding(text: "its long-context tiers do not rise", isFinal: true)]
         }
@@ -78,6 +84,18 @@ struct PriceSanity: Sendable {
     /// No token class of a language model has ever been sold beyond these: 1,000 dollars and a hundredth of a cent per million.
     private static let dearest: Int64 = 1_000_000_000
     private static let cheapest: Int64 = 100
+
+    /// 1,000 dollars, as `PriceRules` has it.
+    private static let dearestSearch: Int64 = 1_000_000_000_000
+
+    /// The price of a web search in every table.
+    private static func searches(_ body: ModelPrice.Body) -> [(name: String, value: Int64)] {
+        ServiceTier.allCases.filter { body.hasTable($0) }.flatMap { tier -> [(String, Int64)] in
+            let table = body.table(tier)
+            let name = tier == .standard ? "web_search" : "\(tier.rawValue) web_search"
+            return ([table.standard] + (table.tiers ?? []).map(\.price)).map { (name, $0.webSearch.value) }
+        }
+    }
 
     /// Every class of every table, named as in the book's files.
     static func classes(_ body: ModelPrice.Body) -> [(name: String, value: Int64)] {

@@ -18,13 +18,17 @@ extension PriceService {
         let now = Date(microseconds: Date().microseconds)
         let found = try PriceImport(file, options, book: book, organization: principal.organization, at: now)
         if options.isDry { return found }
+        // Each is placed among those before it: two lines of a file may be of one model.
+        var placed = book
         let placements = try found.lines.filter { $0.outcome == .new || $0.outcome == .changed }.compactMap { line in
             try line.body.map { body in
                 let price = try ModelPrice(
                     providerType: line.type, model: line.model, validFrom: line.validFrom ?? options.validFrom ?? now,
                     validTo: line.validTo, organization: principal.organization, body: body)
                 // A file is the whole truth about its layer.
-                return try place(price, principal, book, .imported, replacing: true)
+                let placement = try place(price, principal, placed, .imported, replacing: true)
+                placed.apply(placement, for: principal.organization)
+                return placement
             }
         }
         if placements.isEmpty { return found }
