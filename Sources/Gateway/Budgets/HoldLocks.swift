@@ -190,12 +190,13 @@ struct HoldLocks {
     private static func threadQuery(_ calling: [HoldLoop.Request]) -> Query {
         """
         SELECT t.id, parent.id AS parent, coalesce(parent.thread_root_id, parent.id) AS root
-        FROM unnest(\(calling.map(\.interception.id.uuid)), \(calling.map { $0.interception.toolCall ?? "" })) AS t (id, tool_call)
+        FROM unnest(\(calling.map(\.interception.id.uuid)), \(calling.map { $0.interception.toolCall ?? "" }),
+                    \(calling.map(\.interception.organization.uuid)), \(calling.map(\.interception.initiator.uuid)))
+             AS t (id, tool_call, organization_id, initiator_id)
         CROSS JOIN LATERAL (
             SELECT i.id, i.thread_root_id FROM ai_tool_usages u JOIN ai_interceptions i ON i.id = u.interception_id
-            WHERE u.provider_tool_call_id = t.tool_call
-              AND u.organization_id = ANY(\(Array(Set(calling.map(\.interception.organization.uuid)))))
-              AND i.initiator_id = ANY(\(Array(Set(calling.map(\.interception.initiator.uuid)))))
+            WHERE u.provider_tool_call_id = t.tool_call AND u.organization_id = t.organization_id
+              AND i.initiator_id = t.initiator_id
             ORDER BY i.started_at DESC LIMIT 1
         ) parent
         """

@@ -15,6 +15,12 @@ extension Gateway {
         }
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
         if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
+        if summary.isBackground {
+            throw AppError(
+                .badRequest,
+                "\"background\" is not served: the answer would come to no call that could be recorded and paid. Leave it out.",
+                field: "background")
+        }
         var interception = identify(call, api, summary)
         call.trace?.identified(call, interception, summary, api)
         interception.keep(settings.contentMode(of: call.principal.organization))
@@ -62,7 +68,7 @@ extension Gateway {
             provider: ModelRoute.path, providerName: call.provider.storable(upTo: 64), modelProtocol: api.rawValue,
             route: call.route.storable(upTo: 256), model: summary.model.storable, isStreamed: summary.stream,
             client: program.client,
-            clientSession: program.sessionID?.storable, toolCall: toolCall,
+            clientSession: program.sessionID?.storable, agent: program.agent?.storable, toolCall: toolCall,
             thread: toolCall.flatMap { threads.place(of: $0, user: call.principal.user) },
             credentialHint: nil,
             policy: "", requestHash: call.body.withUnsafeReadableBytes { Data(SHA256.hash(bytes: $0)) },
