@@ -52,7 +52,9 @@ public struct AISessionTree: Codable, Sendable, Equatable {
         public var agents: [Agent]
 
         public init(
-            id: String, initiatorID: String, initiator: String, client: String, prompt: String? = nil, requestClass: String? = nil, interceptions: Int, usage: TokenUsage, costNanoDollars: Int64, totalInterceptions: Int, totalCostNanoDollars: Int64, startedAt: Date, endedAt: Date? = nil, agents: [Agent]
+            id: String, initiatorID: String, initiator: String, client: String, prompt: String? = nil, requestClass: String? = nil,
+            interceptions: Int, usage: TokenUsage, costNanoDollars: Int64, totalInterceptions: Int, totalCostNanoDollars: Int64,
+            startedAt: Date, endedAt: Date? = nil, agents: [Agent]
         ) {
             self.id = id
             self.initiatorID = initiatorID
@@ -92,7 +94,9 @@ public struct AISessionTree: Codable, Sendable, Equatable {
         public var agents: [Agent]
 
         public init(
-            id: String, parentAgentID: String? = nil, agentType: String? = nil, requestClass: String? = nil, threadRootID: String, prompt: String? = nil, interceptions: Int, usage: TokenUsage, costNanoDollars: Int64, totalInterceptions: Int, totalCostNanoDollars: Int64, startedAt: Date, endedAt: Date? = nil, agents: [Agent]
+            id: String, parentAgentID: String? = nil, agentType: String? = nil, requestClass: String? = nil, threadRootID: String,
+            prompt: String? = nil, interceptions: Int, usage: TokenUsage, costNanoDollars: Int64, totalInterceptions: Int,
+            totalCostNanoDollars: Int64, startedAt: Date, endedAt: Date? = nil, agents: [Agent]
         ) {
             self.id = id
             self.parentAgentID = parentAgentID

@@ -48,7 +48,8 @@ import Testing
 
     @Test func `whatever clients claim, everything is shown once and added once`() {
         let circle = [
-            Self.part("a", of: "b", at: 0), Self.part("b", of: "a", at: 1), Self.part("a", of: "b", at: 2), Self.part("x", of: "x", at: 3),
+            Self.part("a", of: "b", at: 0), Self.part("b", of: "a", at: 1), Self.part("a", of: "b", at: 2),
+            Self.part("x", of: "x", at: 3),
         ]
         let tree = SessionTree(circle)
         #expect(tree.total.interceptions == 4)

@@ -69,7 +69,9 @@ import Testing
         #expect(Self.agent(child) == ClientAgent(id: "t1", type: "collab_spawn"))
         let grandchild = child.merging(["thread-id": "t2", "x-codex-parent-thread-id": "t1"]) { $1 }
         #expect(Self.agent(grandchild) == ClientAgent(id: "t2", parent: "t1", type: "collab_spawn"))
-        #expect(Self.agent(["user-agent": "codex_cli_rs/0.1", "session_id": "s", "x-openai-subagent": "review"]) == ClientAgent(type: "review"))
+        #expect(
+            Self.agent(["user-agent": "codex_cli_rs/0.1", "session_id": "s", "x-openai-subagent": "review"])
+                == ClientAgent(type: "review"))
         #expect(Self.agent(["user-agent": "codex_cli_rs/0.1", "session_id": "s", "thread-id": "s"]) == nil)
     }
 

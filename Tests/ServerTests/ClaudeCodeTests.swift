@@ -35,10 +35,13 @@ import Testing
             """
     }
 
-    @Test func `a call reaches the provider as it was sent: headers and fields as open lists, system, caches and thoughts as they are`()
+    @Test
+    func `a call reaches the provider as it was sent: headers and fields as open lists, system, caches and thoughts as they are`()
         async throws
     {
-        try await CodingScene.with { _ in CodingScene.json(CodingScene.message()) } _: { scene in
+        try await CodingScene.with { _ in
+            CodingScene.json(CodingScene.message())
+        } _: { scene in
             let body = Self.body(stream: false)
             #expect(body.utf8.count > 40_000)
             let answer = try await scene.client(Self.headers).send("POST", Self.messages, Data(body.utf8))
@@ -97,7 +100,8 @@ import Testing
         }
     }
 
-    @Test func `a stream comes as a stream of events with the provider's own headers, and a call after a broken one is made without`()
+    @Test
+    func `a stream comes as a stream of events with the provider's own headers, and a call after a broken one is made without`()
         async throws
     {
         let start =
@@ -106,7 +110,8 @@ import Testing
             "event: error\ndata: {\"type\":\"error\", \"error\":{\"details\":null,\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"
         try await CodingScene.with { asked in
             asked.body.contains(#""stream":true"#)
-                ? CodingScene.events([start, overloaded], headers: ["anthropic-ratelimit-unified-status: allowed", "request-id: req_up"])
+                ? CodingScene.events(
+                    [start, overloaded], headers: ["anthropic-ratelimit-unified-status: allowed", "request-id: req_up"])
                 : CodingScene.json(CodingScene.message("whole"))
         } _: { scene in
             let client = scene.client(Self.headers)
@@ -129,7 +134,9 @@ import Testing
             case "/v1/messages/count_tokens?beta=true": CodingScene.json(#"{"input_tokens":4711}"#)
             case "/v1/responses/input_tokens": CodingScene.json(#"{"object":"response.input_tokens","input_tokens":4712}"#)
             case "/v1beta/models/gemini-2.5-flash:countTokens": CodingScene.json(#"{"totalTokens":4713}"#)
-            default: CodingScene.json(#"{"error":"moved"}"#, status: "307 Temporary Redirect", headers: ["Location: http://127.0.0.1:1/"])
+            default:
+                CodingScene.json(
+                    #"{"error":"moved"}"#, status: "307 Temporary Redirect", headers: ["Location: http://127.0.0.1:1/"])
             }
         } _: { scene in
             let client = scene.client(Self.headers)
@@ -161,9 +168,12 @@ import Testing
     }
 
     @Test func `what the gateway itself refuses says whether trying again is of use`() async throws {
-        try await CodingScene.with { _ in CodingScene.json(CodingScene.message()) } _: { scene in
+        try await CodingScene.with { _ in
+            CodingScene.json(CodingScene.message())
+        } _: { scene in
             try await scene.pool.execute(
-                "INSERT INTO ai_budget_caps (user_id, organization_id, cap) SELECT id, organization_id, 1 FROM users WHERE username = 'ada'")
+                "INSERT INTO ai_budget_caps (user_id, organization_id, cap) SELECT id, organization_id, 1 FROM users WHERE username = 'ada'"
+            )
             let client = scene.client(Self.headers)
             let poor = try await client.send("POST", Self.messages, Data(Self.body(stream: true).utf8))
             #expect(poor.status == 402 && poor.header("x-should-retry") == "false" && poor.text.contains("billing_error"))
@@ -174,10 +184,14 @@ import Testing
         }
     }
 
-    @Test func `a conversation too long for another provider's model is told in the words that make Claude Code shorten it`() async throws {
+    @Test func `a conversation too long for another provider's model is told in the words that make Claude Code shorten it`()
+        async throws
+    {
         let error =
             #"{"error":{"message":"This model's maximum context length is 400000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#
-        try await CodingScene.with { _ in CodingScene.json(error, status: "400 Bad Request") } _: { scene in
+        try await CodingScene.with { _ in
+            CodingScene.json(error, status: "400 Bad Request")
+        } _: { scene in
             let body = #"{"model":"gpt-5","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}"#
             let answer = try await scene.client(Self.headers).send(
                 "POST", CodingScene.path("openai", "v1/messages?beta=true"), Data(body.utf8))

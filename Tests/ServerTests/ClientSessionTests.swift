@@ -26,7 +26,9 @@ import Testing
     }
 
     private static let programs: [Program] = [
-        Program(client: "Claude Code", headers: [("user-agent", "claude-cli/2.1"), ("x-claude-code-session-id", session)], session: session),
+        Program(
+            client: "Claude Code", headers: [("user-agent", "claude-cli/2.1"), ("x-claude-code-session-id", session)],
+            session: session),
         Program(
             client: "Claude Code", headers: [("user-agent", "claude-cli/2.0")], session: session,
             userID: #"{\"device_id\":\"d\",\"session_id\":\"\#(session)\"}"#),
@@ -35,16 +37,19 @@ import Testing
             userID: "user_ab_account_cd_session_\(session)"),
         Program(client: "Codex", headers: [("user-agent", "codex_cli_rs/0.1"), ("session_id", session)], session: session),
         Program(
-            client: "Codex", headers: [("user-agent", "x"), ("originator", "codex_vscode"), ("session-id", session)], session: session),
+            client: "Codex", headers: [("user-agent", "x"), ("originator", "codex_vscode"), ("session-id", session)],
+            session: session),
         Program(client: "Zed", headers: [("user-agent", "Zed/0.2")]),
         Program(
             client: "GitHub Copilot (VS Code)", headers: [("user-agent", "GitHubCopilotChat/0.3"), ("x-interaction-id", session)],
             session: session),
         Program(
-            client: "GitHub Copilot (CLI)", headers: [("user-agent", "copilot/1"), ("x-client-session-id", session)], session: session),
+            client: "GitHub Copilot (CLI)", headers: [("user-agent", "copilot/1"), ("x-client-session-id", session)],
+            session: session),
         Program(client: "Kilo Code", headers: [("user-agent", "Kilo-Code/4"), ("x-kilocode-taskid", session)], session: session),
         Program(client: "Roo Code", headers: [("user-agent", "Roo-Code/3")]),
-        Program(client: "Coder Agents", headers: [("user-agent", "coder-agents/1"), ("x-coder-chat-id", session)], session: session),
+        Program(
+            client: "Coder Agents", headers: [("user-agent", "coder-agents/1"), ("x-coder-chat-id", session)], session: session),
         Program(client: "Charm Crush", headers: [("user-agent", "Charm Crush/0.1")]),
         Program(client: "Mux", headers: [("user-agent", "mux/1"), ("x-mux-workspace-id", session)], session: session),
         Program(client: "Cursor", headers: [("user-agent", "x"), ("x-cursor-client-version", "1")]),
@@ -54,7 +59,9 @@ import Testing
     ]
 
     @Test func `each client is known by its headers, and its session is where it puts it`() async throws {
-        try await CodingScene.with { _ in CodingScene.json(CodingScene.message()) } _: { scene in
+        try await CodingScene.with { _ in
+            CodingScene.json(CodingScene.message())
+        } _: { scene in
             for program in Self.programs {
                 let answer = try await scene.client(program.headers).send(
                     "POST", ScriptedProvider.path, Self.body("hi", userID: program.userID))
@@ -70,12 +77,14 @@ import Testing
     /// The last result of a message, and of each protocol its own field.
     private static let later: [(provider: String, route: String, first: String, second: String, answer: String)] = [
         (
-            "anthropic", "v1/messages", #"{"model":"claude-haiku-4-5","max_tokens":99,"messages":[{"role":"user","content":"go"}]}"#,
+            "anthropic", "v1/messages",
+            #"{"model":"claude-haiku-4-5","max_tokens":99,"messages":[{"role":"user","content":"go"}]}"#,
             #"{"model":"claude-haiku-4-5","max_tokens":99,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"other","content":"x"},{"type":"tool_result","tool_use_id":"CALL","content":"x"}]}]}"#,
             CodingScene.message(tool: ("CALL", "read"))
         ),
         (
-            "openai", "v1/chat/completions", #"{"model":"gpt-5","max_completion_tokens":99,"messages":[{"role":"user","content":"go"}]}"#,
+            "openai", "v1/chat/completions",
+            #"{"model":"gpt-5","max_completion_tokens":99,"messages":[{"role":"user","content":"go"}]}"#,
             #"{"model":"gpt-5","max_completion_tokens":99,"messages":[{"role":"user","content":"go"},{"role":"tool","tool_call_id":"CALL","content":"x"}]}"#,
             #"{"id":"c","object":"chat.completion","model":"gpt-5","choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"CALL","type":"function","function":{"name":"read","arguments":"{}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#
         ),
@@ -86,7 +95,9 @@ import Testing
         ),
     ]
 
-    @Test func `a call that brings a tool's result belongs to the thread of the call that asked for it, and to nobody else's`() async throws {
+    @Test func `a call that brings a tool's result belongs to the thread of the call that asked for it, and to nobody else's`()
+        async throws
+    {
         try await CodingScene.with { asked in
             let index = Int(asked.header("x-scene").first ?? "") ?? 0
             return CodingScene.json(Self.later[index].answer.replacing("CALL", with: "call_\(index)"))
@@ -113,7 +124,9 @@ import Testing
             let tool = asked.header("x-scene").first.map { (id: $0, name: "Task") }
             return CodingScene.json(CodingScene.message(tool: tool, input: 1000, output: 100))
         } _: { scene in
-            func call(_ agent: String?, of parent: String? = nil, _ prompt: String, results: [String] = [], asks tool: String? = nil)
+            func call(
+                _ agent: String?, of parent: String? = nil, _ prompt: String, results: [String] = [], asks tool: String? = nil
+            )
                 async throws -> Interception
             {
                 var headers = [("user-agent", "claude-cli/2.1"), ("x-claude-code-session-id", Self.session)]
@@ -170,7 +183,8 @@ import Testing
             let client = try RunningClient(["usage", "session", Self.session], url: scene.server.url, token: scene.token)
             #expect(await client.ended() == 0, "\(client.notes)")
             let shown = client.output
-            #expect(shown.contains("first prompt") && shown.contains("  Explore a1") && shown.contains("    Explore a2"), "\(shown)")
+            #expect(
+                shown.contains("first prompt") && shown.contains("  Explore a1") && shown.contains("    Explore a2"), "\(shown)")
 
             // The claims are part of the record.
             let verified = try await auditor.post(APIPaths.audit + "/verify", VerifyAuditRequest()).json(AuditVerification.self)

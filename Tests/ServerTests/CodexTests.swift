@@ -13,7 +13,8 @@ import Testing
     private static let path = CodingScene.path("openai", "v1/responses")
     private static let headers = [
         ("User-Agent", "codex_cli_rs/0.124.0 (Linux)"), ("originator", "codex_cli_rs"), ("session_id", "0199-session"),
-        ("conversation_id", "0199-session"), ("OpenAI-Beta", "responses=experimental"), ("x-codex-turn-metadata", #"{"turn_id":"t1"}"#),
+        ("conversation_id", "0199-session"), ("OpenAI-Beta", "responses=experimental"),
+        ("x-codex-turn-metadata", #"{"turn_id":"t1"}"#),
         ("x-codex-window-id", "0199-session:1"), ("version", "0.124.0"),
     ]
 
@@ -52,14 +53,17 @@ import Testing
             event("response.output_item.done", 7, #""output_index":1,"item":\#(call)"#),
             event(
                 terminal, 8,
-                #""response":{"id":"resp_1","object":"response","status":"\#(status)","model":"gpt-5","output":[\#(call)],\#(usage)}"#),
+                #""response":{"id":"resp_1","object":"response","status":"\#(status)","model":"gpt-5","output":[\#(call)],\#(usage)}"#
+            ),
         ]
     }
 
     @Test(arguments: ["response.completed", "response.incomplete", "response.failed"])
     func `a stream passes byte for byte up to whichever end it has, and its usage is billed`(_ terminal: String) async throws {
         let events = Self.answer(terminal)
-        try await CodingScene.with { _ in CodingScene.events(events) } _: { scene in
+        try await CodingScene.with { _ in
+            CodingScene.events(events)
+        } _: { scene in
             let answer = try await scene.client(Self.headers).send("POST", Self.path, Data(Self.body.utf8))
             #expect(answer.status == 200 && answer.text == events.joined())
             let asked = scene.last
@@ -81,7 +85,9 @@ import Testing
 
     @Test func `Codex leaves right behind the end, and that is a whole call`() async throws {
         let events = Self.answer("response.completed")
-        try await CodingScene.with { _ in CodingScene.events(events, isWhole: false) } _: { scene in
+        try await CodingScene.with { _ in
+            CodingScene.events(events, isWhole: false)
+        } _: { scene in
             let answer = try await Client.transport.send(
                 HTTPClientRequest(
                     method: "POST", url: scene.server.url + Self.path, headers: scene.client(Self.headers).headers,
@@ -99,12 +105,15 @@ import Testing
     }
 
     @Test func `answers that would come later, or be read back, are refused with the reason`() async throws {
-        try await CodingScene.with { _ in CodingScene.json("{}") } _: { scene in
+        try await CodingScene.with { _ in
+            CodingScene.json("{}")
+        } _: { scene in
             let later = Self.body.replacing(#""store":false"#, with: #""store":true,"background":true"#)
             let refused = try await scene.client(Self.headers).send("POST", Self.path, Data(later.utf8))
             #expect(refused.status == 400 && refused.text.contains("background"), "\(refused.text)")
-            for (method, route) in [("GET", "v1/responses/resp_1"), ("DELETE", "v1/responses/resp_1"), ("POST", "v1/responses/resp_1/cancel")]
-            {
+            for (method, route) in [
+                ("GET", "v1/responses/resp_1"), ("DELETE", "v1/responses/resp_1"), ("POST", "v1/responses/resp_1/cancel"),
+            ] {
                 let answer = try await scene.client(Self.headers).send(method, CodingScene.path("openai", route))
                 #expect(answer.status == 404 && answer.text.contains("/\(route) is not served"), "\(answer.text)")
             }

@@ -13,6 +13,7 @@ extension Gateway {
                 .unavailable, "The database is away and too many calls wait to be booked; new ones are refused until it is back.",
                 retry: .after(.seconds(5)))
         }
+        try Self.refuseCompressed(call)
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
         if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
         if summary.isBackground {
@@ -56,6 +57,17 @@ extension Gateway {
             return try await relay(record, plan)
         } catch {
             throw EndedCall(error: error)
+        }
+    }
+
+    /// A body that has to be unpacked could be a bomb, and what cannot be read cannot be judged.
+    private static func refuseCompressed(_ call: GatewayCall) throws(AppError) {
+        for header in call.headers where header.name.utf8.count == 16 && header.name.lowercased() == "content-encoding" {
+            if header.value.lowercased() == "identity" { continue }
+            throw AppError(
+                .badRequest,
+                "The request body is compressed (content-encoding: \(header.value.prefix(32))); the gateway takes bodies as they are. Switch compression of requests off in the client.",
+                field: "content-encoding")
         }
     }
 

@@ -98,8 +98,8 @@ struct InterceptionDigest {
     var agent: ClientAgent?
 
     static func canonical(_ row: InterceptionDigest) -> Canonical {
-        var canonical = Canonical(
-            row.agent != nil ? "interception-3" : row.contentMode != nil ? "interception-2" : "interception-1")
+        let form = row.contentMode == nil ? "interception-1" : "interception-2"
+        var canonical = Canonical(row.agent == nil ? form : form + "-agent")
         canonical.add(row.id)
         canonical.add(row.organization)
         canonical.add(row.initiator)
@@ -128,7 +128,7 @@ struct InterceptionDigest {
         canonical.add(row.promptHash)
         canonical.add(row.startedAt)
         canonical.add(row.refusal)
-        if row.contentMode != nil || row.agent != nil { canonical.add(row.contentMode) }
+        if let mode = row.contentMode { canonical.add(mode) }
         if let agent = row.agent {
             canonical.add(agent.id)
             canonical.add(agent.parent)

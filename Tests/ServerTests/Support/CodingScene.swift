@@ -27,7 +27,7 @@ final class CodingScene: Sendable {
     }
 
     /// What the provider sends for a request: all of an HTTP answer.
-    typealias Script = @Sendable (Asked) -> String
+    typealias Script = @Sendable (Asked) -> ByteBuffer
 
     let server: ServerProcess
     let pool: PostgresPool
@@ -60,7 +60,8 @@ final class CodingScene: Sendable {
                     database: database.url,
                     environment: [
                         "ANTHROPIC_API_KEY": "sk-ant-of-the-provider", "ANTHROPIC_BASE_URL": url,
-                        "OPENAI_API_KEY": "sk-of-the-provider", "OPENAI_BASE_URL": url + "/v1", "GEMINI_API_KEY": "key-of-the-provider",
+                        "OPENAI_API_KEY": "sk-of-the-provider", "OPENAI_BASE_URL": url + "/v1",
+                        "GEMINI_API_KEY": "key-of-the-provider",
                         "GEMINI_BASE_URL": url,
                     ])
                 let scene = CodingScene(server, pool, token: token, auditor: auditor, asked)
@@ -110,20 +111,21 @@ final class CodingScene: Sendable {
 
     // MARK: What providers answer
 
-    static func json(_ body: String, status: String = "200 OK", headers: [String] = []) -> String {
+    static func json(_ body: String, status: String = "200 OK", headers: [String] = []) -> ByteBuffer {
         let lines = ["HTTP/1.1 \(status)", "Content-Type: application/json", "Content-Length: \(body.utf8.count)"] + headers
-        return lines.joined(separator: "\r\n") + "\r\n\r\n" + body
+        return ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n" + body)
     }
 
     /// - Parameter isWhole: false leaves the connection open behind the last event.
-    static func events(_ events: [String], headers: [String] = [], isWhole: Bool = true) -> String {
+    static func events(_ events: [String], headers: [String] = [], isWhole: Bool = true) -> ByteBuffer {
         let lines = ["HTTP/1.1 200 OK", "Content-Type: text/event-stream; charset=utf-8", "Transfer-Encoding: chunked"] + headers
         let chunks = events.map { "\(String($0.utf8.count, radix: 16))\r\n\($0)\r\n" }.joined()
-        return lines.joined(separator: "\r\n") + "\r\n\r\n" + chunks + (isWhole ? "0\r\n\r\n" : "")
+        return ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n" + chunks + (isWhole ? "0\r\n\r\n" : ""))
     }
 
     /// - Parameter tool: asked for instead of a text.
-    static func message(_ text: String = "ok", tool: (id: String, name: String)? = nil, input: Int = 10, output: Int = 5) -> String {
+    static func message(_ text: String = "ok", tool: (id: String, name: String)? = nil, input: Int = 10, output: Int = 5) -> String
+    {
         let content =
             tool.map { #"{"type":"tool_use","id":"\#($0.id)","name":"\#($0.name)","input":{}}"# }
             ?? #"{"type":"text","text":"\#(text)"}"#
