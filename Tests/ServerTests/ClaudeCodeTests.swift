@@ -151,7 +151,11 @@ import Testing
             let count = Data(#"{"model":"claude-haiku-4-5","system":"s","messages":[{"role":"user","content":"hi"}]}"#.utf8)
             let counted = try await client.send("POST", CodingScene.path("anthropic", "v1/messages/count_tokens?beta=true"), count)
             #expect(counted.text == #"{"input_tokens":4711}"# && scene.last.body == String(decoding: count, as: UTF8.self))
-            // Providers of other protocols are asked in their words.
+            // Providers of other protocols are asked in their words, about models that may be used.
+            let admin = Client(url: scene.server.url, token: try await People.token(scene.pool, "root", roles: [.admin]))
+            let price = SetModelPriceRequest(
+                type: "gemini", model: "gemini-2.5-flash", inputPerMillion: 300_000, outputPerMillion: 2_500_000)
+            try await eventually("the model has a price") { try await admin.post(APIPaths.models, price).status < 300 }
             for (provider, model, tokens) in [("openai", "gpt-5", 4712), ("gemini", "gemini-2.5-flash", 4713)] {
                 let body = String(decoding: count, as: UTF8.self).replacing("claude-haiku-4-5", with: model)
                 let other = try await client.send(
