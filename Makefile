@@ -8,7 +8,7 @@ SWIFT_FLAGS ?=
 BIN = $(shell swift build -c $(CONFIGURATION) --show-bin-path 2>/dev/null)
 SOURCES = Sources Tests Plugins Package.swift
 
-.PHONY: help setup tools agent build run demo test lint format bench clean
+.PHONY: help setup tools agent build run demo test lint format bench fuzz clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18
@@ -49,5 +49,8 @@ bench: build ## The side-by-side measurements; the figures go to docs/benchmarks
 	@scripts/setup.sh bench
 	@SLIPWAY_BIN=$(BIN) SLIPWAY_LIBEXEC=$(CURDIR)/dist/libexec bench/run.py $(BENCH)
 
+fuzz: ## The codecs on hostile bytes, SECONDS=300 in all unless told
+	@SECONDS_TO_FUZZ=$(or $(SECONDS),300) scripts/fuzz.sh
+
 clean: ## Remove what was built (never ./data)
-	rm -rf .build .build-agent dist
+	rm -rf .build .build-agent .build-fuzz dist

@@ -6,6 +6,10 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+// Coverage for the fuzzer's driver: only for `make fuzz`, which builds into a folder of its own.
+let isFuzzed = Context.environment["SLIPWAY_FUZZ"] != nil
+let fuzzed: [SwiftSetting] = isFuzzed ? [.unsafeFlags(["-sanitize=fuzzer"])] : []
+
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let concurrencyHelpers: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
@@ -60,7 +64,7 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "Telemetry", dependencies: ["Core", concurrencyHelpers, log], swiftSettings: settings),
         .target(name: "AuditProof", dependencies: ["Core", crypto], swiftSettings: settings),
-        .target(name: "ModelAPI", dependencies: ["Core", nio, crypto], swiftSettings: settings),
+        .target(name: "ModelAPI", dependencies: ["Core", nio, crypto], swiftSettings: settings + fuzzed),
         .target(name: "Policies", dependencies: ["Core", yams], swiftSettings: settings, plugins: [embedFiles]),
         .target(
             name: "AgentProtocol",
@@ -185,3 +189,10 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+if isFuzzed {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz-codecs", dependencies: ["Core", "ModelAPI", nio], path: "Fuzz", exclude: ["Seeds"],
+            swiftSettings: settings + fuzzed, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]))
+}

@@ -91,6 +91,13 @@ public struct Interception: Codable, Sendable, Equatable {
     public var endedAt: Date?
     /// What is kept: `full`, `hashed` or `none`.
     public var contentMode: String?
+    /// Which of the client's own agents made it; absent: the main one, or one that the client does not name.
+    public var agentID: String?
+    public var parentAgentID: String?
+    public var agentType: String?
+    /// What the client says that the call is for, e.g. `subagent` or `compaction`.
+    public var requestClass: String?
+    public var clientHints: ClientHints?
     /// In the list of one only, as is all that follows.
     ///
     /// `complete`, `partial`, `hashed`, `none`, `removed` (by retention) or `absent`.

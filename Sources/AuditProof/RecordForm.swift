@@ -70,6 +70,15 @@ package struct RecordForm: Sendable {
                 """),
             RecordForm("fact-1", "id:u organization_id:u actor_id:u kind:s subject:s body:s at:i"),
         ]
-        return Dictionary(uniqueKeysWithValues: forms.map { ($0.name, $0) })
+        return Dictionary(uniqueKeysWithValues: (forms + forms.compactMap(withAgent)).map { ($0.name, $0) })
     }()
+
+    /// Calls whose clients name their agents have the fields of any other, and these behind them.
+    private static func withAgent(_ form: RecordForm) -> RecordForm? {
+        guard form.name.hasPrefix("interception-") else { return nil }
+        var form = form
+        form.name += "-agent"
+        form.fields += ["agent_id", "parent_agent_id", "agent_type", "request_class", "client_hints"].map { ($0, .text) }
+        return form
+    }
 }

@@ -51,7 +51,52 @@ import Testing
             "X-Claude-Code-Request-Class": "subagent",
             "X-Claude-Code-Session-Id": String(repeating: "s", count: 10_000),
         ])
-        #expect(program.agentID == "a" && program.parentAgentID == "p" && program.requestClass == "subagent")
+        #expect(program.agent == ClientAgent(id: "a", parent: "p", requestClass: "subagent"))
         #expect(program.sessionID?.count == 256)
+    }
+}
+
+@Suite struct ClientAgentTests {
+    private static func agent(_ headers: [String: String]) -> ClientAgent? {
+        ClientProgram.detect(headers: headers.map { (name: $0.key, value: $0.value) }).agent
+    }
+
+    @Test func `Codex's threads are agents, and one of the session's id is the main one`() {
+        let child = [
+            "user-agent": "codex_cli_rs/0.124", "session-id": "s", "thread-id": "t1", "x-codex-parent-thread-id": "s",
+            "x-openai-subagent": "collab_spawn",
+        ]
+        #expect(Self.agent(child) == ClientAgent(id: "t1", type: "collab_spawn"))
+        let grandchild = child.merging(["thread-id": "t2", "x-codex-parent-thread-id": "t1"]) { $1 }
+        #expect(Self.agent(grandchild) == ClientAgent(id: "t2", parent: "t1", type: "collab_spawn"))
+        #expect(
+            Self.agent(["user-agent": "codex_cli_rs/0.1", "session_id": "s", "x-openai-subagent": "review"])
+                == ClientAgent(type: "review"))
+        #expect(Self.agent(["user-agent": "codex_cli_rs/0.1", "session_id": "s", "thread-id": "s"]) == nil)
+    }
+
+    @Test func `a sub-agent of OpenCode is in the session that started it`() {
+        let headers = ["user-agent": "opencode/1.2", "x-session-affinity": "ses_b", "x-parent-session-id": "ses_a"]
+        let program = ClientProgram.detect(headers: headers.map { (name: $0.key, value: $0.value) })
+        #expect(program.sessionID == "ses_a" && program.agent == ClientAgent(id: "ses_b"))
+    }
+
+    @Test func `nobody else's headers make agents`() {
+        #expect(Self.agent(["user-agent": "zed/1", "x-codex-parent-thread-id": "a", "x-parent-session-id": "b"]) == nil)
+        #expect(Self.agent(["user-agent": "curl", "x-openai-subagent": "a"]) == nil)
+    }
+
+    @Test func `hints are bounded, and what is none is left out`() {
+        func hints(_ name: String, _ value: String) -> String? {
+            Self.agent(["user-agent": "claude-cli/2", "x-claude-code-\(name)": value])?.hints
+        }
+        let times = ClientAgent.toolTimes("Bash=742; mcp__a__b=9;=3;Read;X=-1;Y=1e9;Z=99999999999")
+        #expect(times.map(\.tool) == ["Bash", "mcp__a__b"] && times.map(\.milliseconds) == [742, 9])
+        let many = (0..<5000).map { "t\($0)=\($0)" }.joined(separator: ";")
+        #expect(hints("prev-tool-durations", many)?.components(separatedBy: "\"tool\"").count == ClientAgent.mostDurations + 1)
+        #expect((hints("prev-tool-durations", String(repeating: "x", count: 100_000) + "=1")) == nil)
+        #expect(hints("context-compacted", "true") == #"{"context_compacted":true}"#)
+        #expect(hints("context-compacted", "false") == nil)
+        #expect(hints("compaction", "a\"b") == #"{"compaction":"a\"b"}"#)
     }
 }

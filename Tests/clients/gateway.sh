@@ -52,8 +52,32 @@ poor_token=$(SLIPWAY_CONFIG_DIR=$work/poor && export SLIPWAY_CONFIG_DIR \
 Tests/clients/run.sh --token "$token" --poor-token "$poor_token" --anthropic "$url/api/v2/ai-gateway/demo" \
     --openai "$url/api/v2/ai-gateway/demo-openai/v1"
 
-# Servers of tools, made with the official package, behind the endpoint for tools.
+# Every client on every kind of provider.
 venv=$(Tests/clients/setup.sh)
+"$venv/bin/python" Tests/clients/providers.py >"$work/providers.url" 2>"$work/providers.log" &
+tool_servers+=($!)
+for _ in $(seq 1 600); do
+    providers=$(cat "$work/providers.url")
+    [ -n "$providers" ] && break
+    sleep 0.1
+done
+[ -n "$providers" ] || fail "the scripted providers did not start: $(cat "$work/providers.log")"
+provider() { # TYPE BASE-URL MODEL
+    "$bin/slipway" providers add "matrix-$1" --type "$1" --base-url "$2" --allow-private --key-stdin <<<"AKIDMATRIX:secret-of-matrix" \
+        >/dev/null || fail "matrix-$1 could not be added"
+    "$bin/slipway" models price "$3" --type "$1" --input-price 1 --output-price 5 \
+        >/dev/null || fail "$3 has no price"
+}
+provider anthropic "$providers" matrix-model
+provider openai "$providers/v1" matrix-model
+provider gemini "$providers" matrix-model
+provider bedrock "$providers" anthropic.claude-matrix-v1:0
+"$venv/bin/python" Tests/clients/matrix.py --gateway "$url/api/v2/ai-gateway" --token "$token" || {
+    tail -n 20 "$work/providers.log" >&2
+    fail "the matrix of clients and providers has holes"
+}
+
+# Servers of tools, made with the official package, behind the endpoint for tools.
 tool_server() { # NAME ARGUMENT…: starts one and leaves its address in $address
     local name=$1
     shift

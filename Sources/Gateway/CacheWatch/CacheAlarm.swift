@@ -27,7 +27,9 @@ final class CacheAlarm: Sendable {
     /// Costs a look into memory, unless a cache has collapsed.
     func ended(_ facts: CallRecord.Facts, _ target: Target, _ usage: Usage) {
         // As the record groups them: the client's own word, else the first call of the thread.
-        let session = facts.interception.clientSession ?? (facts.grant.threadRoot ?? facts.call.id.uuid).uuidString
+        var session = facts.interception.clientSession ?? (facts.grant.threadRoot ?? facts.call.id.uuid).uuidString
+        // Each agent of a client has a conversation of its own.
+        if let agent = facts.interception.agent?.id { session += " \(agent)" }
         let call = CacheWatch.Call(
             id: facts.call.id, messages: facts.summary.messageRanges.count, cached: usage.cacheRead, input: usage.totalInput,
             began: facts.began, ended: .now)

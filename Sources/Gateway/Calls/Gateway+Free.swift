@@ -32,6 +32,8 @@ extension Gateway {
             allowPrivateAddresses: provider.allowsPrivateAddresses)
         request.mayBeSentAgain = true  // it costs nothing and changes nothing
         let response = try await configuration.transport.send(request)
+        // Not modified is no redirect.
+        if response.status != 304 { try refuseRedirect(response, provider) }
         let answer = try await response.body.collect(upTo: 8 << 20)
         return GatewayAnswer(
             status: response.status,
@@ -39,7 +41,8 @@ extension Gateway {
             body: GatewayBody(answer))
     }
 
-    /// The prompt goes to a provider, so policies are asked as for any call. The first target counts that speaks the client's protocol.
+    /// The prompt goes to a provider, so policies are asked as for any call. The first target counts that speaks the client's protocol, else
+    /// the first of all in its own words.
     private func countTokens(_ call: GatewayCall, _ settings: Settings) async throws -> GatewayAnswer {
         let api: ModelProtocol = call.route.contains("countTokens") ? .gemini : .messages
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
@@ -48,13 +51,12 @@ extension Gateway {
             plan = try settings.plan(
                 call, api, summary, client: ClientProgram.detect(headers: call.headers, metadataUserID: nil).client, seed: "")
         } catch let denied as RoutePlan.Denied { throw denied.error }
-        guard let target = plan.targets.first(where: { $0.format == nil && $0.provider.type != .bedrock }) else {
-            throw AppError(
-                .notFound,
-                "\(plan.targets[0].provider.name) counts no tokens in this protocol; only a provider of its own kind does.")
-        }
+        let target = plan.targets.first { $0.format == nil && $0.provider.type != .bedrock } ?? plan.targets[0]
         guard let key = health.keys(of: target.provider, at: .now).first else {
             throw AppError(.unavailable, "The provider '\(target.provider.name)' has no key.")
+        }
+        if target.format != nil || target.provider.type == .bedrock {
+            return try await count(call, api, target, key)
         }
         var route = call.route
         if api == .gemini, target.model != summary.model { route = "v1beta/models/\(target.model):countTokens" }

@@ -13,8 +13,15 @@ extension Gateway {
                 .unavailable, "The database is away and too many calls wait to be booked; new ones are refused until it is back.",
                 retry: .after(.seconds(5)))
         }
+        try Self.refuseCompressed(call)
         let summary = try RequestSummary.read(call.body, as: api, path: call.route)
         if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
+        if summary.isBackground {
+            throw AppError(
+                .badRequest,
+                "\"background\" is not served: the answer would come to no call that could be recorded and paid. Leave it out.",
+                field: "background")
+        }
         var interception = identify(call, api, summary)
         call.trace?.identified(call, interception, summary, api)
         interception.keep(settings.contentMode(of: call.principal.organization))
@@ -53,6 +60,17 @@ extension Gateway {
         }
     }
 
+    /// A body that has to be unpacked could be a bomb, and what cannot be read cannot be judged.
+    private static func refuseCompressed(_ call: GatewayCall) throws(AppError) {
+        for header in call.headers where header.name.utf8.count == 16 && header.name.lowercased() == "content-encoding" {
+            if header.value.lowercased() == "identity" { continue }
+            throw AppError(
+                .badRequest,
+                "The request body is compressed (content-encoding: \(header.value.prefix(32))); the gateway takes bodies as they are. Switch compression of requests off in the client.",
+                field: "content-encoding")
+        }
+    }
+
     private func identify(_ call: GatewayCall, _ api: ModelProtocol, _ summary: RequestSummary) -> NewInterception {
         let program = ClientProgram.detect(headers: call.headers, metadataUserID: summary.metadataUserID)
         let toolCall = summary.lastToolResultIDs.last?.storable(upTo: 512)
@@ -62,7 +80,7 @@ extension Gateway {
             provider: ModelRoute.path, providerName: call.provider.storable(upTo: 64), modelProtocol: api.rawValue,
             route: call.route.storable(upTo: 256), model: summary.model.storable, isStreamed: summary.stream,
             client: program.client,
-            clientSession: program.sessionID?.storable, toolCall: toolCall,
+            clientSession: program.sessionID?.storable, agent: program.agent?.storable, toolCall: toolCall,
             thread: toolCall.flatMap { threads.place(of: $0, user: call.principal.user) },
             credentialHint: nil,
             policy: "", requestHash: call.body.withUnsafeReadableBytes { Data(SHA256.hash(bytes: $0)) },

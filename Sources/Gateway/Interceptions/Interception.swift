@@ -73,6 +73,7 @@ package struct Interception: Sendable {
     package var cost: NanoDollars
     package var hold: NanoDollars
     package var contentMode: ContentMode
+    package var agent: ClientAgent?
 }
 
 /// A booked attempt.

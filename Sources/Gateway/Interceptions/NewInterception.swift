@@ -21,6 +21,7 @@ struct NewInterception: Sendable {
     var isStreamed: Bool
     var client: String
     var clientSession: String?
+    var agent: ClientAgent?
     /// The tool call whose result this call brings to the model.
     var toolCall: String?
     /// The call that asked for the tool, where that is known without asking the database.
@@ -55,7 +56,7 @@ struct NewInterception: Sendable {
                 policy: policy,
                 price: price, hold: placement.hold.value, requestHash: requestHash, requestSize: Int64(requestSize),
                 promptHash: promptHash, startedAt: placement.startedAt, refusal: refusal?.code.rawValue,
-                contentMode: contentMode.rawValue)
+                contentMode: contentMode.rawValue, agent: agent)
         ).digest
     }
 }
@@ -93,9 +94,12 @@ struct InterceptionDigest {
     var refusal: String?
     /// Nil for rows from before modes were recorded.
     var contentMode: String?
+    /// Nil for those that name none, and then not in the digest.
+    var agent: ClientAgent?
 
     static func canonical(_ row: InterceptionDigest) -> Canonical {
-        var canonical = Canonical(row.contentMode == nil ? "interception-1" : "interception-2")
+        let form = row.contentMode == nil ? "interception-1" : "interception-2"
+        var canonical = Canonical(row.agent == nil ? form : form + "-agent")
         canonical.add(row.id)
         canonical.add(row.organization)
         canonical.add(row.initiator)
@@ -125,6 +129,13 @@ struct InterceptionDigest {
         canonical.add(row.startedAt)
         canonical.add(row.refusal)
         if let mode = row.contentMode { canonical.add(mode) }
+        if let agent = row.agent {
+            canonical.add(agent.id)
+            canonical.add(agent.parent)
+            canonical.add(agent.type)
+            canonical.add(agent.requestClass)
+            canonical.add(agent.hints)
+        }
         return canonical
     }
 }

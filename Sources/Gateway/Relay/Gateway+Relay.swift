@@ -149,6 +149,7 @@ extension Gateway {
         let outgoing = Outgoing(attempt, facts)
         let response = try await configuration.transport.send(
             outgoing.request(attempt, method: facts.call.method, timeouts: configuration.timeouts))
+        try refuseRedirect(response, target.provider)
         let isStream = record.head(status: response.status, contentType: response.header("content-type") ?? "")
         var upstream = Upstream(
             target: target, response: response, isStream: isStream, asksForUsage: outgoing.asksForUsage, attempts: queue.made)
@@ -161,6 +162,16 @@ extension Gateway {
         }
         if let translation = target.translation { try translate(&upstream, translation) }
         return upstream
+    }
+
+    /// A redirect is neither followed, which would take the provider's key elsewhere, nor handed on, which would take the client's.
+    func refuseRedirect(_ response: HTTPClientResponse, _ provider: Provider) throws(AppError) {
+        guard (300..<400).contains(response.status) else { return }
+        response.body.cancel()
+        throw AppError(
+            .upstream,
+            "The provider '\(provider.name)' answered with a redirect (HTTP \(response.status)), which is not followed; an admin can correct its base URL.",
+            source: .upstream)
     }
 
     private static func firstError(_ bytes: ByteBuffer, _ target: Target) -> UpstreamError? {

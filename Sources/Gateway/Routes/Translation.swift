@@ -63,9 +63,8 @@ struct Translation: Sendable {
 
     /// An error of the upstream in the client's words.
     func error(status: Int, _ body: ByteBuffer, retryAfter: Duration?) -> ErrorShape.Answer {
-        let error = UpstreamError.read(body)
-        return ErrorShape.body(
-            request.api, status: status, message: error.message, requestID: context.requestID, retryAfter: retryAfter)
+        Failure(UpstreamError.read(body), status: status)
+            .answer(request.api, requestID: context.requestID, retryAfter: retryAfter)
     }
 }
 

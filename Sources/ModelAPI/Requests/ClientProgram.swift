@@ -6,11 +6,8 @@ package struct ClientProgram: Sendable, Hashable {
     /// A name as people know it, e.g. `Claude Code`; `Unknown` for others.
     package var client: String
     package var sessionID: String?
-    /// Claude Code: which of its agents asks, and on whose behalf. An agent is not a user.
-    package var agentID: String?
-    package var parentAgentID: String?
-    /// Claude Code: `main`, `subagent`, `workflow`, `compaction` or `auxiliary`.
-    package var requestClass: String?
+    /// Nil when the client says nothing of its agents.
+    package var agent: ClientAgent?
 
     package static let unknown = "Unknown"
 
@@ -21,19 +18,22 @@ package struct ClientProgram: Sendable, Hashable {
             let name = header.name.lowercased()
             // The first one counts; values of other programs' making are bounded before they reach a record.
             if interesting.contains(name), values[name] == nil, !header.value.isEmpty {
-                values[name] = String(header.value.prefix(256))
+                values[name] = String(header.value.prefix(name == "x-claude-code-prev-tool-durations" ? 4096 : 256))
             }
         }
         let client = name(userAgent: values["user-agent"] ?? "", values)
+        let session = session(of: client, values, metadataUserID)
         return ClientProgram(
-            client: client, sessionID: session(of: client, values, metadataUserID), agentID: values["x-claude-code-agent-id"],
-            parentAgentID: values["x-claude-code-parent-agent-id"], requestClass: values["x-claude-code-request-class"])
+            client: client, sessionID: session, agent: .detect(client: client, session: session, values))
     }
 
     private static let interesting: Set<String> = [
         "user-agent", "originator", "x-cursor-client-version", "x-claude-code-session-id", "x-claude-code-agent-id",
-        "x-claude-code-parent-agent-id", "x-claude-code-request-class", "session_id", "session-id", "x-mux-workspace-id",
-        "x-interaction-id", "x-client-session-id", "x-kilocode-taskid", "x-coder-chat-id", "x-slipway-task-id",
+        "x-claude-code-parent-agent-id", "x-claude-code-request-class", "x-claude-code-agent-type", "x-claude-code-compaction",
+        "x-claude-code-context-compacted", "x-claude-code-prev-tool-durations", "session_id", "session-id", "thread-id",
+        "conversation_id", "x-codex-parent-thread-id", "x-openai-subagent", "x-session-affinity", "x-session-id",
+        "x-opencode-session", "x-parent-session-id", "x-mux-workspace-id", "x-interaction-id", "x-client-session-id",
+        "x-kilocode-taskid", "x-coder-chat-id", "x-slipway-task-id",
     ]
 
     /// Beginnings of the user agent, in lower case.
@@ -58,6 +58,8 @@ package struct ClientProgram: Sendable, Hashable {
         switch client {
         case "Claude Code": values["x-claude-code-session-id"] ?? userID.flatMap(claudeSession)
         case "Codex": values["session_id"] ?? values["session-id"]
+        case "OpenCode":
+            values["x-parent-session-id"] ?? values["x-session-affinity"] ?? values["x-session-id"] ?? values["x-opencode-session"]
         case "Mux": values["x-mux-workspace-id"]
         case "GitHub Copilot (VS Code)": values["x-interaction-id"]
         case "GitHub Copilot (CLI)": values["x-client-session-id"]

@@ -28,6 +28,12 @@ struct ContentReads: Sendable {
         try await listed("content.list", others.map(\.id), "sessions")
     }
 
+    /// Threads are shown with their prompts.
+    func read(_ tree: SessionTree, session: String) async throws {
+        guard tree.threads.contains(where: { $0.first.initiator != principal.user }) else { return }
+        try await listed("content.list", [session], "sessions")
+    }
+
     private func listed(_ kind: String, _ ids: [String], _ noun: String) async throws {
         if ids.isEmpty { return }
         try await facts.record(

@@ -94,7 +94,7 @@ package struct InterceptionDesk: Sendable {
             budget: try await gateway.budgets.show(principal, user: principal.user).shown)
     }
 
-    private func scope(_ principal: Principal) -> InterceptionScope {
+    func scope(_ principal: Principal) -> InterceptionScope {
         principal.reach(of: .readInterceptions) == .everyones ? .all(principal) : .own(principal)
     }
 
@@ -142,7 +142,7 @@ extension Usage {
 
 extension RecordedCall {
     var shown: API.Interception {
-        API.Interception(
+        var shown = API.Interception(
             id: id.description, initiatorID: initiator.description, initiator: username, sessionID: session,
             threadRootID: threadRoot.map { InterceptionID($0).description },
             threadParentID: threadParent.map { InterceptionID($0).description },
@@ -152,6 +152,14 @@ extension RecordedCall {
             stopReason: stopReason,
             streamed: isStreamed, prompt: prompt, usage: usage.shown, costNanoDollars: cost.value, startedAt: startedAt,
             endedAt: endedAt, contentMode: contentMode.rawValue)
+        if let agent {
+            shown.agentID = agent.id
+            shown.parentAgentID = agent.parent
+            shown.agentType = agent.type
+            shown.requestClass = agent.requestClass
+            shown.clientHints = agent.hints.flatMap { try? APICoding.decoder().decode(ClientHints.self, from: Data($0.utf8)) }
+        }
+        return shown
     }
 }
 

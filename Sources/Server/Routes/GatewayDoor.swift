@@ -19,7 +19,7 @@ struct GatewayDoor: Sendable {
     let gateway: Gateway
 
     func register(on table: RouteTable) {
-        for method in [HTTPRequest.Method.get, .post, .put, .delete, .patch] {
+        for method in [HTTPRequest.Method.get, .head, .post, .put, .delete, .patch] {
             table.door(
                 method, Self.pattern, .callModels,
                 refuse: { error, incoming in

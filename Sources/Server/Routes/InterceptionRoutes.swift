@@ -13,6 +13,7 @@ struct InterceptionRoutes: Sendable {
         table.on(.get, APIPaths.interceptions + "/{interception}", .readInterceptions, get)
         table.on(.get, APIPaths.sessions, .readInterceptions, sessions)
         table.on(.get, APIPaths.sessions + "/{session}", .readInterceptions, session)
+        table.on(.get, APIPaths.sessions + "/{session}/tree", .readInterceptions, tree)
         table.on(.get, APIPaths.usage, .readInterceptions, usage)
     }
 
@@ -50,6 +51,12 @@ struct InterceptionRoutes: Sendable {
         var query = try InterceptionDesk.Query(call.incoming)
         query.session = try call.incoming.path("session")
         return try .json(try await desk.list(call.principal, query, try call.incoming.page(), requestID: call.incoming.requestID))
+    }
+
+    @Sendable func tree(_ call: Call) async throws -> Response {
+        try .json(
+            try await desk.tree(
+                call.principal, session: try call.incoming.path("session"), requestID: call.incoming.requestID))
     }
 
     /// `user=all` for everybody's, `period=2026-11`; default: one's own of this month.

@@ -8,7 +8,7 @@ struct UsageCommand: AsyncParsableCommand {
         discussion: """
             With --by, --from, --to or --format: of any days, by any of user, provider, model, client, task and day.
             """,
-        subcommands: [Reconcile.self])
+        subcommands: [Session.self, Reconcile.self])
     @OptionGroup var connection: Connection
     @Option(help: "Month, e.g. 2026-11. Default: this one (UTC).") var month: String?
     @Flag(help: "Everybody's, for admins and auditors.") var all = false
