@@ -47,7 +47,8 @@ struct RecordRows {
                         credentialHint: try row["credential_hint"], policy: try row["policy"], price: try row["price_id"],
                         hold: try row["hold"], requestHash: try row["request_hash"], requestSize: try row["request_size"],
                         promptHash: try row["prompt_hash"], startedAt: try row["started"],
-                        refusal: status == "refused" ? try row["error"] : nil, contentMode: try row["content_mode"]))
+                        refusal: status == "refused" ? try row["error"] : nil, contentMode: try row["content_mode"],
+                        replayOf: try row["replay_of"]))
                 return (id.description, canonical)
             })
     }

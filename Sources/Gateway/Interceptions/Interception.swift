@@ -73,6 +73,8 @@ package struct Interception: Sendable {
     package var cost: NanoDollars
     package var hold: NanoDollars
     package var contentMode: ContentMode
+    /// The call whose answer was given again.
+    package var replayOf: InterceptionID?
 }
 
 /// A booked attempt.

@@ -95,7 +95,7 @@ package struct InterceptionStore: Sendable {
         """
         SELECT i.id, i.initiator_id, u.username, i.session_id, i.thread_root_id, i.thread_parent_id, i.task_id, i.task_step, i.provider,
                i.provider_name, i.protocol, i.model, i.client, i.policy, i.credential_hint, i.request_id, i.status, i.http_status, i.error,
-               i.stop_reason, i.streamed, i.started_at, i.ended_at, i.hold, i.content_mode, p.prompt, l.*
+               i.stop_reason, i.streamed, i.started_at, i.ended_at, i.hold, i.content_mode, i.replay_of, p.prompt, l.*
         FROM ai_interceptions i
         JOIN users u ON u.id = i.initiator_id
         LEFT JOIN ai_user_prompts p ON p.interception_id = i.id
@@ -122,7 +122,8 @@ package struct InterceptionStore: Sendable {
             stopReason: try row["stop_reason"], isStreamed: try row["streamed"], startedAt: try row["started_at"],
             endedAt: try row["ended_at"], prompt: try row["prompt"], usage: try usage(row), cost: try row["cost"],
             hold: try row["hold"],
-            contentMode: try row["content_mode", as: String?.self].flatMap { ContentMode(rawValue: $0) } ?? .full)
+            contentMode: try row["content_mode", as: String?.self].flatMap { ContentMode(rawValue: $0) } ?? .full,
+            replayOf: try row["replay_of"])
     }
 
     static func usage(_ row: Row) throws -> Usage {

@@ -32,6 +32,8 @@ struct NewInterception: Sendable {
     var requestSize: Int
     var promptHash: Data
     var contentMode = ContentMode.full
+    /// The call whose answer it is given again: it is not sent.
+    var replayOf: InterceptionID?
     /// Why the gateway itself refused it; it was then never sent.
     var refusal: AppError?
 
@@ -55,7 +57,7 @@ struct NewInterception: Sendable {
                 policy: policy,
                 price: price, hold: placement.hold.value, requestHash: requestHash, requestSize: Int64(requestSize),
                 promptHash: promptHash, startedAt: placement.startedAt, refusal: refusal?.code.rawValue,
-                contentMode: contentMode.rawValue)
+                contentMode: contentMode.rawValue, replayOf: replayOf)
         ).digest
     }
 }
@@ -93,9 +95,12 @@ struct InterceptionDigest {
     var refusal: String?
     /// Nil for rows from before modes were recorded.
     var contentMode: String?
+    /// Of a repeat.
+    var replayOf: InterceptionID?
 
     static func canonical(_ row: InterceptionDigest) -> Canonical {
-        var canonical = Canonical(row.contentMode == nil ? "interception-1" : "interception-2")
+        let form = row.replayOf != nil ? "interception-3" : row.contentMode != nil ? "interception-2" : "interception-1"
+        var canonical = Canonical(form)
         canonical.add(row.id)
         canonical.add(row.organization)
         canonical.add(row.initiator)
@@ -124,7 +129,8 @@ struct InterceptionDigest {
         canonical.add(row.promptHash)
         canonical.add(row.startedAt)
         canonical.add(row.refusal)
-        if let mode = row.contentMode { canonical.add(mode) }
+        if row.contentMode != nil || row.replayOf != nil { canonical.add(row.contentMode) }
+        if let first = row.replayOf { canonical.add(first) }
         return canonical
     }
 }

@@ -142,7 +142,7 @@ extension Usage {
 
 extension RecordedCall {
     var shown: API.Interception {
-        API.Interception(
+        var shown = API.Interception(
             id: id.description, initiatorID: initiator.description, initiator: username, sessionID: session,
             threadRootID: threadRoot.map { InterceptionID($0).description },
             threadParentID: threadParent.map { InterceptionID($0).description },
@@ -152,6 +152,8 @@ extension RecordedCall {
             stopReason: stopReason,
             streamed: isStreamed, prompt: prompt, usage: usage.shown, costNanoDollars: cost.value, startedAt: startedAt,
             endedAt: endedAt, contentMode: contentMode.rawValue)
+        shown.replayOf = replayOf?.description
+        return shown
     }
 }
 
