@@ -78,7 +78,7 @@ public struct Interception: Codable, Sendable, Equatable {
     /// The rule that let it pass or refused it.
     public var policy: String
     public var credentialHint: String?
-    /// `open`, `completed`, `failed`, `cut`, `client_left`, `refused` or `unknown`.
+    /// `open`, `completed`, `failed`, `cut`, `client_left`, `refused`, `replayed` or `unknown`.
     public var status: String
     public var httpStatus: Int?
     public var error: String?
@@ -89,6 +89,8 @@ public struct Interception: Codable, Sendable, Equatable {
     public var costNanoDollars: Int64?
     public var startedAt: Date
     public var endedAt: Date?
+    /// The call whose answer was given again, of one that is `replayed`.
+    public var replayOf: String?
     /// What is kept: `full`, `hashed` or `none`.
     public var contentMode: String?
     /// Which of the client's own agents made it; absent: the main one, or one that the client does not name.

@@ -46,6 +46,7 @@ package struct RecordForm: Sendable {
         let forms = [
             RecordForm("interception-1", interception),
             RecordForm("interception-2", interception + " content_mode:s"),
+            RecordForm("interception-3", interception + " content_mode:s replay_of:u"),
             RecordForm("ledger-1", ledger),
             RecordForm("ledger-2", ledger + " service_tier:s"),
             RecordForm(

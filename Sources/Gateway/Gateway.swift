@@ -22,6 +22,9 @@ package final class Gateway: Service {
     let threads = ThreadMemory()
     let open = OpenCalls()
     let relays = OpenRelays()
+    let keyed = KeyedCalls()
+    /// How the first calls of keys ended, for all who wait for them here with one query.
+    let keyEnds: Batcher<InterceptionID, KeyRule.First?>
     let meters: Meters
     let cacheAlarm: CacheAlarm
     let reaper: Reaper
@@ -101,6 +104,14 @@ package final class Gateway: Service {
                 holds.recheck()
                 settle.recheck()
             })
+        keyEnds = Batcher(largest: 1000) { ids in
+            do {
+                let firsts = try await KeyStore.firsts(ids, pool)
+                return ids.map { .success(firsts[$0]) }
+            } catch {
+                return ids.map { _ in .failure(error) }
+            }
+        }
         reaper = Reaper(
             pool: configuration.calls, settle: settle, contents: contentStore, replica: configuration.replica,
             contact: configuration.contact, logger: logger)
@@ -153,6 +164,7 @@ package final class Gateway: Service {
                 group.addTask { await self.every(.seconds(1)) { for relay in self.relays.all { relay.tick(at: .now) } } }
                 group.addTask { await self.every(.seconds(1)) { await self.reap() } }
                 group.addTask { await self.every(.seconds(1)) { await self.keyRests.exchange() } }
+                group.addTask { await self.every(.seconds(60)) { try? await KeyStore.sweep(self.configuration.pool) } }
                 group.addTask { await self.checkpoints.run() }
                 group.addTask { await self.tools.run() }
                 group.addTask { await self.retention.run() }

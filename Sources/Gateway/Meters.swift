@@ -10,6 +10,7 @@ struct Meters: Sendable {
     private let duration: Histogram
     private let refused: Counter
     private let retries: Counter
+    private let replays: Counter
     private let holdSeconds: Histogram
     private let firstByte: Histogram
     private let conventional: GenAIMeters
@@ -30,6 +31,9 @@ struct Meters: Sendable {
             "slipway_gateway_refused_total", "Calls that the gateway itself refused.", labels: ["provider", "code"])
         retries = metrics.counter(
             "slipway_gateway_retries_total", "Attempts of calls after their first.", labels: ["provider"])
+        replays = metrics.counter(
+            "slipway_gateway_replays_total", "Repeats under an Idempotency-Key that got the answer of their first call.",
+            labels: ["provider"])
         holdSeconds = metrics.histogram(
             "slipway_gateway_hold_seconds", "Time to take a hold and record the call.",
             buckets: [0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5])
@@ -42,6 +46,8 @@ struct Meters: Sendable {
     func held(in duration: Duration) { holdSeconds.record(duration) }
 
     func retried(_ target: Target) { retries.add(1, [target.provider.name]) }
+
+    func replayed(_ target: Target) { replays.add(1, [target.provider.name]) }
 
     func refused(provider: String, _ error: AppError) { refused.add(1, [provider, error.code.rawValue]) }
 

@@ -106,6 +106,32 @@ import Testing
         }
     }
 
+    @Test func `a call with a key is paid once over two processes, also when the one that made it is killed`() async throws {
+        try await scene(cap: NanoDollars(1_000_000_000)) { scene in
+            let (one, two) = (Client(scene.one, token: scene.token), Client(scene.two, token: scene.token))
+            let key = "Idempotency-Key"
+            async let answer = one.with(key, "first").send("POST", Self.path, Self.body)
+            try await eventually("the key is claimed") { try await !scene.pool.query("SELECT 1 FROM ai_idempotency_keys").isEmpty }
+            async let repeated = two.with(key, "first").send("POST", Self.path, Self.body)
+            scene.goOn.fire()
+            let (first, second) = (try await answer, try await repeated)
+            #expect(first.status == 200 && second.status == 200 && first.body == second.body)
+            #expect(second.header("x-slipway-replay-of") == first.header("x-slipway-interception-id"))
+
+            let open = try await OpenStream.open(one.with(key, "second"), "POST", Self.path, Array(Self.streamed))
+            #expect(open.status == 200)
+            scene.one.signal(SIGKILL)
+            _ = await scene.one.ended()
+            // Waits until the other's call is booked.
+            let refused = try await two.with(key, "second").send("POST", Self.path, Self.streamed)
+            #expect(refused.status == 409)
+            #expect(refused.text.contains("the server that made it died with it open"))
+            #expect(refused.text.contains(open.interception ?? "-"))
+            let rows = try await scene.pool.query("SELECT state FROM ai_ledger ORDER BY settled_at")
+            #expect(try rows.map { try $0["state", as: String.self] } == ["final", "unknown"])
+        }
+    }
+
     @Test func `a killed process's open call is booked by the other as unknown, and the record verifies`() async throws {
         try await scene(cap: NanoDollars(1_000_000_000)) { scene in
             let answer = try await Client.transport.send(

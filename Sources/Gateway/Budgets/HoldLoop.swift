@@ -18,6 +18,8 @@ final class HoldLoop: Sendable {
         var turn = CallClass.interactive
         /// Whether it is told that others are in its way (`LimitBusy`) and nothing is put on record, so that it can be tried again.
         var mayWait = false
+        /// The key that the call claims.
+        var claim: KeyClaim?
     }
 
     struct Grant: Sendable {

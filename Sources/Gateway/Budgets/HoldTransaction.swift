@@ -16,8 +16,9 @@ struct HoldTransaction {
             do {
                 let (draft, outcomes, plan) = try await pool.withTransaction(synchronousCommit: false) { connection in
                     try await chain.prepare(connection)
+                    let taken = try await KeyStore.claim(batch, connection)
                     let locked = try await HoldLocks.take(batch, connection)
-                    return try await write(locked, connection)
+                    return try await write(locked, taken, connection)
                 }
                 chain.committed(draft)
                 alerts.note(plan.budgets.values)
@@ -48,15 +49,21 @@ struct HoldTransaction {
         case refused(AppError)
         /// Not on record: it is tried again.
         case waits(LimitBusy)
+        /// Not on record: its key stands for another call.
+        case taken(KeyTaken)
+        /// On record without a hold: it repeats a call that was paid.
+        case repeats(HoldLoop.Grant)
     }
 
     private func write(
-        _ locked: HoldLocks, _ connection: PostgresConnection
+        _ locked: HoldLocks, _ taken: [InterceptionID: KeyTaken], _ connection: PostgresConnection
     ) async throws -> (AuditChain.Draft, [Outcome], HoldPlan) {
         var plan = HoldPlan(locked.budgets)
         var rates = RatePlan(locked.counters, now: locked.now)
         var decisions: [Decision?] = Array(repeating: nil, count: batch.count)
-        for index in order { decisions[index] = decide(batch[index], locked, &plan, &rates) }
+        for index in order {
+            decisions[index] = taken[batch[index].interception.id].map { .taken($0) } ?? decide(batch[index], locked, &plan, &rates)
+        }
 
         var rows: [InterceptionRow] = []
         var held: [HoldStatements.Held] = []
@@ -72,10 +79,15 @@ struct HoldTransaction {
                 held.append(
                     .init(interception: request.interception, grant: grant, rateSlots: slots, rateTokens: tokens))
             case .refused(let error): row.refusal = error
-            case .waits: continue
+            case .waits, .taken: continue
+            case .repeats: break
             case nil: row.refusal = request.interception.refusal
             }
             rows.append(row)
+        }
+        let unclaimed = zip(batch, decisions).compactMap { request, decision -> InterceptionID? in
+            if case .granted = decision { return nil }
+            return request.claim == nil ? nil : request.interception.id
         }
         let entries = rows.map {
             AuditEntry(
@@ -88,15 +100,17 @@ struct HoldTransaction {
         let taken = plan.taken
         if !taken.isEmpty { statements.append(HoldStatements.take(taken, hasRules: !locked.starts.isEmpty)) }
         let counted = rates.changed
+        if !unclaimed.isEmpty { statements.append(KeyStore.release(unclaimed)) }
         if !counted.isEmpty { statements.append(HoldStatements.count(counted)) }
         try await connection.commit(after: statements)
         let outcomes = decisions.map { decision -> Outcome in
             switch decision {
-            case .granted(var grant, _, _):
+            case .granted(var grant, _, _), .repeats(var grant):
                 grant.entry = draft.last
                 return .success(grant)
             case .refused(let error): return .failure(error)
             case .waits(let busy): return .failure(busy)
+            case .taken(let taken): return .failure(taken)
             case nil: return .failure(AppError(.internal, "The call was neither held nor refused."))
             }
         }
@@ -113,6 +127,9 @@ struct HoldTransaction {
         _ request: HoldLoop.Request, _ locked: HoldLocks, _ plan: inout HoldPlan, _ rates: inout RatePlan
     ) -> Decision? {
         if let refusal = request.interception.refusal { return .refused(refusal) }
+        if request.interception.replayOf != nil {
+            return .repeats(HoldLoop.Grant(amount: .zero, budgets: [], generation: chain.losses))
+        }
         guard let demand = request.demand else { return nil }
         let counters = locked.counters(of: request)
         let tokens = min(Int64(demand.tokens), RateLimit.highest)

@@ -8,6 +8,7 @@ import NIOCore
 extension Gateway {
     func callModel(_ call: GatewayCall, _ api: ModelProtocol, _ settings: Settings) async throws -> GatewayAnswer {
         let began = ContinuousClock.now
+        let key = try IdempotencyKey(call)
         guard settle.pending < admission.limits.pendingSettlements else {
             throw AppError(
                 .unavailable, "The database is away and too many calls wait to be booked; new ones are refused until it is back.",
@@ -42,22 +43,32 @@ extension Gateway {
         interception.name(plan.targets[0].provider)
         interception.price = plan.targets[0].price.id
         let demand = try demand(summary, plan, api, bodyBytes: call.body.readableBytes)
-        let grant = try await gate.take(interception, demand, CallClass(call), plan.targets[0])
-        meters.held(in: began.duration(to: .now))
-        let record = CallRecord(
+        let prepared = PreparedCall(
+            call: call, api: api, interception: interception, summary: summary, demand: demand, plan: plan, began: began)
+        if let key { return try await callKeyed(prepared, KeyClaim(key: key, requestHash: IdempotencyKey.requestHash(call))) }
+        let record = try await hold(prepared)
+        do {
+            return try await relayOn(record, plan)
+        } catch {
+            throw EndedCall(error: error as? AppError ?? AppError(.unavailable, "The call was cancelled."))
+        }
+    }
+
+    /// - Throws: `KeyTaken` when the claim is another call's, and what the hold is refused with. No record stands then.
+    func hold(_ prepared: PreparedCall, _ claim: KeyClaim? = nil) async throws -> CallRecord {
+        let (call, target) = (prepared.call, prepared.plan.targets[0])
+        let grant = try await gate.take(prepared.interception, prepared.demand, CallClass(call), target, claim)
+        meters.held(in: prepared.began.duration(to: .now))
+        return CallRecord(
             .init(
-                call: call, interception: interception, summary: summary, demand: demand, grant: grant, api: api, began: began),
-            target: plan.targets[0],
+                call: call, interception: prepared.interception, summary: prepared.summary, demand: prepared.demand, grant: grant,
+                api: prepared.api, began: prepared.began),
+            target: target,
             .init(
                 admission: admission, settle: settle, content: content, threads: threads, open: open, relays: relays,
                 meters: meters,
                 cacheAlarm: cacheAlarm
             ))
-        do {
-            return try await relay(record, plan)
-        } catch {
-            throw EndedCall(error: error)
-        }
     }
 
     /// A body that has to be unpacked could be a bomb, and what cannot be read cannot be judged.

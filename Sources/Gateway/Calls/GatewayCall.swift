@@ -79,12 +79,14 @@ package struct GatewayBody: AsyncSequence, Sendable {
     private enum Source: Sendable {
         case whole(ByteBuffer)
         case relay(RelayLease)
+        case shared(SharedReader)
     }
 
     private let source: Source
 
     package init(_ bytes: ByteBuffer) { source = .whole(bytes) }
     init(_ relay: Relay) { source = .relay(RelayLease(relay)) }
+    init(_ reader: SharedReader) { source = .shared(reader) }
 
     /// All of the body, when it is there at once; nil for a stream.
     package var whole: ByteBuffer? {
@@ -95,16 +97,19 @@ package struct GatewayBody: AsyncSequence, Sendable {
         switch source {
         case .whole(let bytes): AsyncIterator(bytes: bytes, lease: nil)
         case .relay(let lease): AsyncIterator(bytes: nil, lease: lease)
+        case .shared(let reader): AsyncIterator(bytes: nil, lease: nil, reader: reader)
         }
     }
 
     package struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate var bytes: ByteBuffer?
         fileprivate let lease: RelayLease?
+        fileprivate var reader: SharedReader?
 
         /// Never throws for a stream: whatever goes wrong becomes a proper end in the client's protocol.
         package mutating func next() async -> ByteBuffer? {
             if let lease { return await lease.relay.next() }
+            if let reader { return await reader.next() }
             defer { bytes = nil }
             return bytes.flatMap { $0.readableBytes > 0 ? $0 : nil }
         }

@@ -74,6 +74,8 @@ package struct Interception: Sendable {
     package var hold: NanoDollars
     package var contentMode: ContentMode
     package var agent: ClientAgent?
+    /// The call whose answer was given again.
+    package var replayOf: InterceptionID?
 }
 
 /// A booked attempt.

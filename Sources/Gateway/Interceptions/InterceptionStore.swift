@@ -96,7 +96,7 @@ package struct InterceptionStore: Sendable {
         SELECT i.id, i.initiator_id, u.username, i.session_id, i.thread_root_id, i.thread_parent_id, i.task_id, i.task_step, i.provider,
                i.provider_name, i.protocol, i.model, i.client, i.policy, i.credential_hint, i.request_id, i.status, i.http_status, i.error,
                i.stop_reason, i.streamed, i.started_at, i.ended_at, i.hold, i.content_mode, i.agent_id, i.parent_agent_id,
-               i.agent_type, i.request_class, i.client_hints, p.prompt, l.*
+               i.agent_type, i.request_class, i.client_hints, i.replay_of, p.prompt, l.*
         FROM ai_interceptions i
         JOIN users u ON u.id = i.initiator_id
         LEFT JOIN ai_user_prompts p ON p.interception_id = i.id
@@ -124,7 +124,7 @@ package struct InterceptionStore: Sendable {
             endedAt: try row["ended_at"], prompt: try row["prompt"], usage: try usage(row), cost: try row["cost"],
             hold: try row["hold"],
             contentMode: try row["content_mode", as: String?.self].flatMap { ContentMode(rawValue: $0) } ?? .full,
-            agent: try ClientAgent(row))
+            agent: try ClientAgent(row), replayOf: try row["replay_of"])
     }
 
     static func usage(_ row: Row) throws -> Usage {

@@ -33,6 +33,8 @@ struct NewInterception: Sendable {
     var requestSize: Int
     var promptHash: Data
     var contentMode = ContentMode.full
+    /// The call whose answer it is given again: it is not sent.
+    var replayOf: InterceptionID?
     /// Why the gateway itself refused it; it was then never sent.
     var refusal: AppError?
 
@@ -56,7 +58,7 @@ struct NewInterception: Sendable {
                 policy: policy,
                 price: price, hold: placement.hold.value, requestHash: requestHash, requestSize: Int64(requestSize),
                 promptHash: promptHash, startedAt: placement.startedAt, refusal: refusal?.code.rawValue,
-                contentMode: contentMode.rawValue, agent: agent)
+                contentMode: contentMode.rawValue, agent: agent, replayOf: replayOf)
         ).digest
     }
 }
@@ -96,9 +98,11 @@ struct InterceptionDigest {
     var contentMode: String?
     /// Nil for those that name none, and then not in the digest.
     var agent: ClientAgent?
+    /// Of a repeat.
+    var replayOf: InterceptionID?
 
     static func canonical(_ row: InterceptionDigest) -> Canonical {
-        let form = row.contentMode == nil ? "interception-1" : "interception-2"
+        let form = row.replayOf != nil ? "interception-3" : row.contentMode != nil ? "interception-2" : "interception-1"
         var canonical = Canonical(row.agent == nil ? form : form + "-agent")
         canonical.add(row.id)
         canonical.add(row.organization)
@@ -128,7 +132,8 @@ struct InterceptionDigest {
         canonical.add(row.promptHash)
         canonical.add(row.startedAt)
         canonical.add(row.refusal)
-        if let mode = row.contentMode { canonical.add(mode) }
+        if row.contentMode != nil || row.replayOf != nil { canonical.add(row.contentMode) }
+        if let first = row.replayOf { canonical.add(first) }
         if let agent = row.agent {
             canonical.add(agent.id)
             canonical.add(agent.parent)

@@ -21,13 +21,14 @@ final class HoldGate: Sendable {
     ///
     /// - Parameter target: where it goes first; limits of a provider or model are those of this one.
     func take(
-        _ interception: NewInterception, _ demand: HoldDemand, _ turn: CallClass, _ target: Target
+        _ interception: NewInterception, _ demand: HoldDemand, _ turn: CallClass, _ target: Target, _ claim: KeyClaim? = nil
     ) async throws -> HoldLoop.Grant {
         let governance = try settings.current().governance
         var request = HoldLoop.Request(interception: interception, demand: demand)
         request.rules = governance.budgets.applying(to: interception)
         request.uses = governance.limits.uses(of: interception, at: target)
         request.turn = turn
+        request.claim = claim
         let places = request.uses.filter(\.hasConcurrency)
         if places.isEmpty { return try await holds.take(request) }
         return try await take(request, places)
@@ -37,7 +38,8 @@ final class HoldGate: Sendable {
         var request = request
         request.mayWait = true
         let deadline = ContinuousClock.now + patience
-        var busy = lines.occupied(places)
+        // A repeat needs no place: it must not wait for one behind the very call that it repeats.
+        var busy = request.claim == nil ? lines.occupied(places) : nil
         if busy == nil {
             do { return try await holds.take(request) } catch let limit as LimitBusy { busy = limit.use }
         }

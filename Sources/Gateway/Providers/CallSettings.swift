@@ -14,7 +14,7 @@ package struct CallSettings: Sendable, Equatable, Codable {
     package var totalSeconds: Int?
     /// After so many seconds of silence the client of a stream gets a ping; 0: never. Default 15.
     package var pingSeconds: Int?
-    /// For so many seconds a stream is read on when its client has left, so that its usage is known; 0, the default: it is aborted.
+    /// For so many seconds an answer is read on when its client has left, so that its usage is known; 0, the default: it is aborted.
     package var drainSeconds: Int?
     /// Of what the type speaks, that which this provider speaks: many servers that imitate OpenAI's have no Responses. For the
     /// whole provider only.

@@ -41,6 +41,8 @@ final class CallRecord: Sendable {
         var httpStatus: Int?
         var isRequestWritten = false
         var hasEnded = false
+        /// The client is gone, and the answer is read on.
+        var hasLeft = false
         /// Where the call is now, or was last.
         var target: Target
         var attempt = 1

@@ -34,7 +34,7 @@ extension Gateway {
                 state.recorder.append(upstream.shown ?? whole)
                 try? state.own.feed(whole)
             }
-            record.end(.ended)
+            record.end(record.hasLeft ? .drained : .ended)
             return GatewayAnswer(
                 status: upstream.response.status, headers: headers, body: GatewayBody(upstream.shown ?? whole))
         }
@@ -101,7 +101,7 @@ extension Gateway {
                 let upstream = try await self.send(record, attempt, queue)
                 let verdict = judge(upstream, attempt)
                 // Errors that are worth another attempt are the client's, word for word, when there is none.
-                guard verdict != .answer, queue.hasMore, let next = queue.next(after: verdict) else {
+                guard verdict != .answer, queue.hasMore, !record.hasLeft, let next = queue.next(after: verdict) else {
                     log.end(status: upstream.response.status, error: nil)
                     if log.lines.count > 1 { record.keep(log.lines) }
                     return upstream
@@ -115,7 +115,7 @@ extension Gateway {
                 let verdict = AttemptVerdict(error)
                 if verdict != .sameAgain { health.failed(attempt.target, at: .now) }
                 log.end(status: nil, error: error.message)
-                guard let next = queue.next(after: verdict) else {
+                guard !record.hasLeft, let next = queue.next(after: verdict) else {
                     if log.lines.count > 1 { record.keep(log.lines) }
                     throw error
                 }

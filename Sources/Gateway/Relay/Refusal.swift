@@ -18,7 +18,9 @@ enum Refusal {
 
     private static func shape(_ error: AppError, _ api: ModelProtocol) -> (status: Int, type: String?, shouldRetry: Bool?) {
         switch error.code {
-        case .badRequest, .conflict: (400, nil, false)
+        case .badRequest: (400, nil, false)
+        // Clients repeat a 409 by themselves unless they are told not to.
+        case .conflict: (409, nil, false)
         case .unauthenticated: (401, nil, false)
         case .forbidden, .policyDenied: (403, nil, false)
         case .notFound: (404, nil, false)

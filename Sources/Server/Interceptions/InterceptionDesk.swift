@@ -159,6 +159,7 @@ extension RecordedCall {
             shown.requestClass = agent.requestClass
             shown.clientHints = agent.hints.flatMap { try? APICoding.decoder().decode(ClientHints.self, from: Data($0.utf8)) }
         }
+        shown.replayOf = replayOf?.description
         return shown
     }
 }

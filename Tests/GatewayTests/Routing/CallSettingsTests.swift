@@ -109,4 +109,48 @@ import Testing
             }
         }
     }
+
+    @Test(arguments: [false, true])
+    func `when its client leaves before the answer begins, it is read on as long as is set`(stream: Bool) async throws {
+        let (asked, answers) = (NIOLockedValueBox(0), NIOLockedValueBox(true))
+        let hasLeft = NIOLockedValueBox(false)
+        try await Stage.with({ connection in
+            guard try await connection.request() != nil else { return }
+            asked.withLockedValue { $0 += 1 }
+            try await eventually { hasLeft.withLockedValue { $0 } }
+            guard answers.withLockedValue({ $0 }) else { return await connection.untilClosed() }
+            if stream {
+                let events = Upstream.messageStream(output: 77)
+                try await connection.send(Upstream.head("text/event-stream") + events.map(Upstream.chunk).joined())
+                try await connection.send(Upstream.lastChunk)
+            } else {
+                let answer = Upstream.message(output: 77)
+                try await connection.send(Upstream.head(length: answer.utf8.count) + answer)
+            }
+            await connection.untilClosed()
+        }) { stage in
+            try await stage.gateway(providers: [provider(stage, .anthropic, .init(drainSeconds: 1))]) { gateway in
+                for (number, doesAnswer) in [true, false].enumerated() {
+                    answers.withLockedValue { $0 = doesAnswer }
+                    hasLeft.withLockedValue { $0 = false }
+                    let call = stage.call(Stage.messages(stream: stream), provider: "mine")
+                    // As the server does: the task that asks is cancelled, and then the one that reads.
+                    let task = Task {
+                        let answer = await gateway.call(call)
+                        for await _ in answer.body {}
+                    }
+                    try await eventually { asked.withLockedValue { $0 } == number + 1 }
+                    task.cancel()
+                    hasLeft.withLockedValue { $0 = true }
+                    await task.value
+                    try await eventually { try await stage.count("ai_ledger") == number + 1 }
+                }
+                let lines = try await stage.ledger()
+                #expect(lines.map(\.state) == ["drained", "estimated"] && lines.allSatisfy { $0.status == "client_left" })
+                #expect(lines[0].input == 10 && lines[0].output == 77 && lines[0].httpStatus == 200)
+                try await eventually { gateway.inFlight == 0 }
+                try await stage.expectSound(gateway)
+            }
+        }
+    }
 }
