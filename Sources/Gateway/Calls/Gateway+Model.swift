@@ -13,7 +13,7 @@ extension Gateway {
                 .unavailable, "The database is away and too many calls wait to be booked; new ones are refused until it is back.",
                 retry: .after(.seconds(5)))
         }
-        let summary = try RequestSummary.read(call.body, as: api, path: call.route)
+        var summary = try RequestSummary.read(call.body, as: api, path: call.route)
         if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
         var interception = identify(call, api, summary)
         call.trace?.identified(call, interception, summary, api)
@@ -30,8 +30,10 @@ extension Gateway {
             _ = try? await holds.take(.init(interception: interception, demand: nil))
             throw denied.error
         }
-        plan = try plan.translated(call, api)
         interception.policy = plan.policy
+        var call = call
+        let guarding = try await guarding(&call, &summary, &interception, &plan, api, settings)
+        plan = try plan.translated(call, api)
         interception.name(plan.targets[0].provider)
         interception.price = plan.targets[0].price.id
         let demand = demand(summary, plan, bodyBytes: call.body.readableBytes)
@@ -39,7 +41,8 @@ extension Gateway {
         meters.held(in: began.duration(to: .now))
         let record = CallRecord(
             .init(
-                call: call, interception: interception, summary: summary, demand: demand, grant: grant, api: api, began: began),
+                call: call, interception: interception, summary: summary, demand: demand, grant: grant, api: api, began: began,
+                guarding: guarding),
             target: plan.targets[0],
             .init(
                 admission: admission, settle: settle, content: content, threads: threads, open: open, relays: relays,
@@ -101,7 +104,7 @@ extension Gateway {
 
 extension NewInterception {
     /// What is on record of where the call goes first.
-    fileprivate mutating func name(_ provider: Provider) {
+    mutating func name(_ provider: Provider) {
         self.provider = provider.type.rawValue
         credentialHint = provider.keys.first?.hint
     }

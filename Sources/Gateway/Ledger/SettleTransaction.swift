@@ -59,12 +59,14 @@ struct SettleTransaction {
             alreadySettled: batch.count - open.count - lost, lost: lost, booked: Set(open.map(\.subject)))
         if open.isEmpty { return (result, nil) }
         let attempts = AttemptRows.of(open)
+        let findings = open.flatMap { FindingRows.rows($0.interception.uuid, .answer, $0.organization, $0.findings) }
         let entries =
             open.map { AuditEntry(.ledger, subject: $0.subject, digest: $0.digest(at: now)) }
-            + AttemptRows.entries(attempts, at: now)
+            + AttemptRows.entries(attempts, at: now) + FindingRows.entries(findings, at: now)
         let draft = try chain.draft(entries, at: now)
         let budgets = Array(Set(open.flatMap(\.budgets))).sorted()
         var statements = attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]
+        if !findings.isEmpty { statements.append(FindingRows.insert(findings, at: now)) }
         statements += [Self.insert(open), Self.end(open), draft.insert]
         statements.append("SELECT id FROM ai_budgets WHERE id = ANY(\(budgets)) ORDER BY id FOR UPDATE")
         // Behind the budgets, as those who take holds do.
