@@ -111,6 +111,8 @@ public struct Interception: Codable, Sendable, Equatable {
     public var ledger: [LedgerRow]?
     /// Set when the call found the prompt cache of its session lost.
     public var cacheCollapse: CacheCollapse?
+    /// What rules about content found, and decided about tools; nil: nothing.
+    public var findings: [ContentFinding]?
 
     public init(
         id: String, initiatorID: String, initiator: String, sessionID: String, threadRootID: String? = nil,

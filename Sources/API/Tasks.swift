@@ -259,3 +259,10 @@ public struct UploadedFile: Codable, Sendable, Equatable {
         self.size = size
     }
 }
+
+/// `POST /api/v2/tasks/{task}/approval`: whether the call may be made for which the task waits.
+public struct AnswerApprovalRequest: Codable, Sendable, Equatable {
+    public var allow: Bool
+
+    public init(allow: Bool) { self.allow = allow }
+}

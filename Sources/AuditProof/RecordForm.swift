@@ -69,6 +69,8 @@ package struct RecordForm: Sendable {
                 """
                 interception_id:u attempt:i organization_id:u provider:s model:s credential_hint:s http_status:i error:s began_ms:i ended_ms:i at:i
                 """),
+            RecordForm(
+                "finding-1", "id:s organization_id:u place:s path:s subject:s rule:s effect:s count:i at:i"),
             RecordForm("fact-1", "id:u organization_id:u actor_id:u kind:s subject:s body:s at:i"),
         ]
         return Dictionary(uniqueKeysWithValues: (forms + forms.compactMap(withAgent)).map { ($0.name, $0) })

@@ -77,7 +77,7 @@ package final class Gateway: Service {
         let ledger = AuditChain(.ledger, replica: configuration.replica)
         let factChain = AuditChain(.facts, replica: configuration.replica)
         facts = AuditFacts(pool: pool, chain: factChain)
-        tools = ToolGateway(configuration, facts: facts)
+        tools = ToolGateway(configuration, facts: facts, settings: settings)
         let settle = SettleLoop(pool: configuration.calls, chain: ledger, logger: logger)
         self.settle = settle
         let alerts = BudgetAlerts(pool: pool, facts: facts, metrics: configuration.metrics, logger: logger)

@@ -42,7 +42,7 @@ package struct PolicyCases: Sendable {
 
     package func run(_ set: PolicySet) -> [Outcome] {
         cases.map { test in
-            let decision = set.decide(test.facts)
+            let decision = set.decide(set.resolved(test.facts))
             return Outcome(name: test.name, decision: decision, problem: test.problem(decision))
         }
     }
@@ -87,9 +87,12 @@ package struct PolicyCases: Sendable {
                 node, "a request",
                 keys: [
                     "user", "roles", "groups", "organization", "task", "template", "client", "model", "protocol", "tool",
-                    "mcp_server", "data_class", "at", "budget_percent", "class", "bytes", "tokens",
+                    "mcp_server", "arguments", "data_class", "place", "text", "at", "budget_percent", "class", "bytes", "tokens",
                 ])
-            guard let model = fields.text(map["model"]), let slash = model.firstIndex(of: "/") else {
+            // Tools of MCP servers are called without a model.
+            let isCall = ["tool", "mcp_server", "data_class", "text"].allSatisfy { map[$0] == nil }
+            let model = fields.text(map["model"]) ?? (isCall ? "" : "/")
+            guard let slash = model.firstIndex(of: "/") else {
                 fields.problem(map["model"]?.node ?? node, "a request must have 'model', as '<provider>/<model>'")
                 return nil
             }
@@ -118,7 +121,14 @@ package struct PolicyCases: Sendable {
             facts.tool = fields.text(map["tool"])
             facts.mcpServer = fields.text(map["mcp_server"])
             facts.dataClass = fields.text(map["data_class"])
-            facts.question = facts.dataClass != nil ? .data : facts.tool != nil || facts.mcpServer != nil ? .tool : .call
+            facts.place = fields.word(map["place"])
+            if let field = map["arguments"] { facts.arguments = fields.arguments(field) }
+            if let text = fields.text(map["text"], longest: 64 << 10), let field = map["text"] {
+                if facts.dataClass != nil { fields.problem(field.node, "give either 'text' or 'data_class'") }
+                facts.text = text
+            }
+            facts.question =
+                facts.dataClass != nil || facts.text != nil ? .data : facts.tool != nil || facts.mcpServer != nil ? .tool : .call
             facts.budgetPercent = fields.number(map["budget_percent"], 0...1_000_000)
             facts.requestClass = fields.word(map["class"]) ?? .interactive
             facts.bytes = fields.number(map["bytes"], 0...1 << 40) ?? 0

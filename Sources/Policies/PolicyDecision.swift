@@ -22,6 +22,8 @@ package struct PolicyDecision: Sendable, Equatable {
     package var flags: [String] = []
     /// The first rule that routes.
     package var route: Route?
+    /// Of a redaction: what happens where it would break a signature.
+    package var otherwise: PolicyEffect.Word?
 
     /// How a record names it: the rule that decided, then those that went with it, e.g. `models/everybody flag:watch/large`.
     package var record: String {

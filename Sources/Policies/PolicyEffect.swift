@@ -73,7 +73,8 @@ package struct PolicyCarriers: Sendable {
     package static let server = PolicyCarriers(
         effects: [
             // An approval of a whole call has nobody who could give it: such a call is refused, and told so.
-            .call: [.allow, .deny, .requireApproval, .flag]
+            .call: PolicyQuestion.call.effects,
+            .data: PolicyQuestion.data.effects, .tool: PolicyQuestion.tool.effects,
         ],
         knowsTemplates: false)
 

@@ -8,7 +8,9 @@ package struct PolicyReader {
     static let mostRules = 500
 
     private let carriers: PolicyCarriers
-    private var fields = YAMLFields()
+    var fields = YAMLFields()
+    /// Those of the object.
+    var patterns: [DataPattern] = []
 
     /// - Parameter carriers: rules that ask for more are refused.
     /// - Throws: with every problem, and its line and column.
@@ -23,12 +25,13 @@ package struct PolicyReader {
     private init(_ carriers: PolicyCarriers) { self.carriers = carriers }
 
     private mutating func object(_ root: Node) -> PolicyObject? {
-        let map = fields.mapping(root, "a policy", keys: ["name", "description", "order", "default", "rules"])
+        let map = fields.mapping(root, "a policy", keys: ["name", "description", "order", "default", "patterns", "rules"])
         for key in ["name", "default", "rules"] where map[key] == nil && fields.problems.isEmpty {
             fields.problem(root, "a policy must have '\(key)'\(Self.hints[key] ?? "")")
         }
         let name = fields.name(map["name"])
         let defaults = readDefault(map["default"])
+        patterns = readPatterns(map["patterns"])
         var rules: [PolicyRule] = []
         if let field = map["rules"] {
             if case .sequence(let sequence) = field.node {
@@ -41,7 +44,8 @@ package struct PolicyReader {
         var object = PolicyObject(
             name: name, order: fields.number(map["order"], 0...1_000_000) ?? PolicyObject.usualOrder, calls: defaults.calls,
             rules: rules)
-        object.others = defaults.others
+        object.tools = defaults.tools
+        object.patterns = patterns
         object.description = fields.text(map["description"], longest: 4000)
         return object
     }
@@ -51,7 +55,7 @@ package struct PolicyReader {
         "rules": ": a list; [] for none",
     ]
 
-    private mutating func readDefault(_ field: YAMLField?) -> (calls: PolicyObject.Default, others: PolicyObject.Default)? {
+    private mutating func readDefault(_ field: YAMLField?) -> (calls: PolicyObject.Default, tools: PolicyObject.Default)? {
         guard let field else { return nil }
         guard case .mapping = field.node else { return fields.word(field).map { ($0, .next) } }
         let map = fields.mapping(field.node, "'default'", keys: ["calls", "tools"])
@@ -84,7 +88,7 @@ package struct PolicyReader {
     private mutating func rule(_ node: Node) -> PolicyRule? {
         let known = fields.problems.count
         let map = fields.mapping(
-            node, "a rule", keys: ["id", "description", "subjects", "resources", "when", "effect", "to", "reason"])
+            node, "a rule", keys: ["id", "description", "subjects", "resources", "when", "effect", "to", "otherwise", "reason"])
         for key in ["id", "effect"] where map[key] == nil && fields.problems.count == known {
             fields.problem(node, "a rule must have '\(key)'")
         }
@@ -101,6 +105,12 @@ package struct PolicyReader {
         if let field = map["subjects"] { rule.subjects = subjects(field.node) }
         if let field = map["resources"] { rule.resources = resources(field.node) }
         if let field = map["when"] { rule.conditions = conditions(field.node) }
+        if let field = map["otherwise"] {
+            rule.otherwise = fields.word(field) ?? .deny
+            if word != .redact || ![.deny, .flag].contains(rule.otherwise) {
+                fields.problem(field.node, "'otherwise' belongs to the effect 'redact' and is 'deny' or 'flag'")
+            }
+        }
         check(rule, word, map, node)
         return rule
     }
@@ -123,7 +133,13 @@ package struct PolicyReader {
         if !resources.dataClasses.isEmpty, !resources.tools.isEmpty || !resources.mcpServers.isEmpty {
             fields.problem(node, "a rule is about data classes or about tools, not both; make two rules")
         }
+        if !resources.places.isEmpty, resources.dataClasses.isEmpty {
+            fields.problem(node, "'places' belongs to rules with 'data_classes' alone")
+        }
         let question = rule.question
+        if !rule.conditions.arguments.isEmpty, question != .tool {
+            fields.problem(node, "'arguments' belongs to rules with 'tools' or 'mcp_servers' alone")
+        }
         if !question.effects.contains(word) {
             fields.problem(
                 place,
@@ -174,7 +190,7 @@ package struct PolicyReader {
     private mutating func resources(_ node: Node) -> PolicyRule.Resources {
         var resources = PolicyRule.Resources()
         let map = fields.mapping(
-            node, "'resources'", keys: ["providers", "models", "protocols", "tools", "mcp_servers", "data_classes"])
+            node, "'resources'", keys: ["providers", "models", "protocols", "tools", "mcp_servers", "data_classes", "places"])
         resources.providers = fields.patterns(map["providers"])
         for (text, node) in fields.texts(map["models"]) where text != "*" && !text.contains("/") {
             fields.problem(node, "'\(text)' must be '<provider>/<model>', with * for any characters, e.g. 'anthropic/*'")
@@ -183,7 +199,15 @@ package struct PolicyReader {
         resources.protocols = fields.patterns(map["protocols"])
         resources.tools = fields.patterns(map["tools"])
         resources.mcpServers = fields.patterns(map["mcp_servers"])
-        resources.dataClasses = fields.patterns(map["data_classes"])
+        resources.dataClasses = dataClasses(map["data_classes"])
+        for (text, node) in fields.texts(map["places"]) {
+            if let place = DataPlace(rawValue: text) {
+                resources.places.insert(place)
+            } else {
+                fields.problem(
+                    node, "'\(text.prefix(64))' is no place; there are \(YAMLFields.either(DataPlace.allCases.map(\.rawValue)))")
+            }
+        }
         return resources
     }
 
@@ -195,7 +219,7 @@ package struct PolicyReader {
 
     private mutating func conditions(_ node: Node) -> PolicyRule.Conditions {
         var conditions = PolicyRule.Conditions()
-        let map = fields.mapping(node, "'when'", keys: ["time", "budget_percent", "class", "bytes", "tokens"])
+        let map = fields.mapping(node, "'when'", keys: ["time", "budget_percent", "class", "bytes", "tokens", "arguments"])
         if let field = map["time"] {
             let windows = fields.list(field)
             if windows.isEmpty { fields.problem(field.node, "'time' has no window; leave it out for always") }
@@ -205,6 +229,7 @@ package struct PolicyReader {
         conditions.requestClass = fields.word(map["class"])
         conditions.bytes = bounds(map["bytes"], 0...1 << 40)
         conditions.tokens = bounds(map["tokens"], 0...1 << 40)
+        conditions.arguments = arguments(map["arguments"])
         return conditions
     }
 

@@ -4,7 +4,7 @@ extension PolicyRule {
     /// The first part of a rule that does not fit the facts.
     enum Mismatch: Sendable {
         case person, organization, task, template, client
-        case provider, model, modelProtocol, tool, mcpServer, dataClass
+        case provider, model, modelProtocol, tool, mcpServer, dataClass, place, arguments
         case time, budget, requestClass, bytes, tokens
     }
 
@@ -27,7 +27,17 @@ extension PolicyRule {
         if !resources.tools.allows(facts.tool) { return .tool }
         if !resources.mcpServers.allows(facts.mcpServer) { return .mcpServer }
         if !resources.dataClasses.allows(facts.dataClass) { return .dataClass }
+        if !resources.places.isEmpty, facts.place.map(resources.places.contains) != true { return .place }
+        if !conditions.arguments.isEmpty, !meets(facts.arguments) { return .arguments }
         return conditions.mismatch(facts)
+    }
+
+    /// Arguments that cannot be read are never a reason to allow something.
+    private func meets(_ arguments: [ToolArgument]?) -> Bool {
+        guard let arguments else { return effect != .allow }
+        return conditions.arguments.allSatisfy { condition in
+            arguments.contains { condition.path.matches($0.path) && condition.texts.allows($0.text) }
+        }
     }
 }
 
@@ -78,6 +88,10 @@ extension PolicyRule {
         case .tool: return not("tool", resources.tools, facts.tool)
         case .mcpServer: return not("MCP server", resources.mcpServers, facts.mcpServer)
         case .dataClass: return not("data class", resources.dataClasses, facts.dataClass)
+        case .place: return not("place", PatternList(resources.places.map(\.rawValue).sorted()), facts.place?.rawValue)
+        case .arguments:
+            let wanted = conditions.arguments.map { "\($0.path.text): \($0.texts.texts.shown)" }
+            return "it is for arguments with \(wanted.shown), and these have none such"
         case .time:
             return "it holds \(conditions.time.map(\.words).joined(separator: "; ")), and it was \(facts.at.formatted(.iso8601))"
         case .budget:

@@ -18,9 +18,10 @@ package struct PolicyObject: Sendable, Equatable {
     package var order = usualOrder
     /// For model calls.
     package var calls: Default
-    /// For tool calls and for data.
-    package var others = Default.next
+    package var tools = Default.next
     package var rules: [PolicyRule]
+    /// Data classes of its own, `pattern.<name>`.
+    package var patterns: [DataPattern] = []
 
     package init(name: String, order: Int = usualOrder, calls: Default, rules: [PolicyRule]) {
         self.name = name
@@ -28,6 +29,14 @@ package struct PolicyObject: Sendable, Equatable {
         self.calls = calls
         self.rules = rules
     }
+}
+
+/// A class of data that an admin defined by a pattern.
+package struct DataPattern: Sendable, Equatable {
+    package var name: String
+    package var match: String
+
+    package var dataClass: String { "pattern.\(name)" }
 }
 
 /// To whom, to what and when a rule applies, and what it does then. Everything that is given must hold; what is left out does not narrow.
@@ -54,6 +63,8 @@ package struct PolicyRule: Sendable, Equatable {
         package var tools = PatternList()
         package var mcpServers = PatternList()
         package var dataClasses = PatternList()
+        /// Empty: everywhere.
+        package var places: Set<DataPlace> = []
 
         package init() {}
     }
@@ -83,8 +94,15 @@ package struct PolicyRule: Sendable, Equatable {
         package var requestClass: RequestClass?
         package var bytes = Bounds()
         package var tokens = Bounds()
+        /// For each pattern of a path, texts of which one has to be at such a place of a tool's arguments.
+        package var arguments: [ArgumentCondition] = []
 
         package init() {}
+    }
+
+    package struct ArgumentCondition: Sendable, Equatable {
+        package var path: Pattern
+        package var texts: PatternList
     }
 
     package var id: String
@@ -95,6 +113,8 @@ package struct PolicyRule: Sendable, Equatable {
     package var effect: PolicyEffect
     /// Told to who is refused; nil: a sentence that names the rule's object.
     package var reason: String?
+    /// What a rule that redacts does where that would break a signature: deny or flag.
+    package var otherwise = PolicyEffect.Word.deny
 
     package init(id: String, effect: PolicyEffect) {
         self.id = id

@@ -20,6 +20,13 @@ package struct PolicySet: Sendable {
     package let objects: [PolicyObject]
     /// Whether a rule needs to know what is spent of budgets.
     package let needsBudgets: Bool
+    package let hasToolRules: Bool
+    /// Whether a rule sends calls elsewhere.
+    package let hasRoutes: Bool
+    /// What rules about data ask for; empty: nothing has to be looked for.
+    package let detectors: [Detector]
+    /// Whether prompts and answers have to be looked into at all.
+    package var hasContentRules: Bool { !detectors.isEmpty || hasToolRules }
     private let entries: [PolicyQuestion: [Entry]]
     private let calls: [Entry]
 
@@ -34,13 +41,30 @@ package struct PolicySet: Sendable {
         for question in PolicyQuestion.allCases {
             entries[question] = objects.flatMap { object in
                 var found = object.rules.filter { $0.question == question }.map { Entry.rule($0, id: "\(object.name)/\($0.id)") }
-                let end = question == .call ? object.calls : object.others
+                let end: PolicyObject.Default =
+                    switch question {
+                    case .call: object.calls
+                    case .tool: object.tools
+                    // What no rule speaks of passes.
+                    case .data: .next
+                    }
                 if end != .next { found.append(.end(allows: end == .allow, id: "\(object.name)/default")) }
                 return found
             }
         }
         self.entries = entries
         calls = entries[.call] ?? []
+        hasRoutes = objects.contains { $0.rules.contains { $0.effect.word == .route } }
+        hasToolRules = !(entries[.tool] ?? []).isEmpty
+        detectors = Self.detectors(objects)
+    }
+
+    private static func detectors(_ objects: [PolicyObject]) -> [Detector] {
+        let wanted = objects.flatMap(\.rules).map(\.resources.dataClasses).filter { !$0.isEmpty }
+        if wanted.isEmpty { return [] }
+        // A pattern was tried when its policy was read.
+        let own = objects.flatMap(\.patterns).compactMap { try? Detector.pattern($0.name, $0.match) }
+        return (own + Detector.secrets + Detector.personal).filter { detector in wanted.contains { $0.names(detector.name) } }
     }
 
     package func decide(_ facts: PolicyFacts) -> PolicyDecision {
@@ -91,6 +115,7 @@ package struct PolicySet: Sendable {
                 steps?.append(.init(rule: id, outcome: .decided, because: "it applies: \(rule.effect.word.rawValue)"))
                 let reason = outcome == .allow ? "" : rule.reason ?? facts.refused(outcome, by: id)
                 decision = PolicyDecision(effect: outcome, rule: id, reason: reason)
+                if outcome == .redact { decision.otherwise = rule.otherwise }
             }
             decision.flags = flags
             decision.route = route

@@ -89,12 +89,12 @@ import Testing
                 let error = await #expect(throws: AppError.self) {
                     try await gateway.policies.put(
                         stage.user, name: "models",
-                        source: "name: models\ndefault: next\nrules:\n  - {id: a, efect: deny}\n  - {id: b, effect: route, to: x}\n"
+                        source: "name: models\ndefault: next\nrules:\n  - {id: a, efect: deny}\n  - {id: b, effect: redact}\n"
                     )
                 }
                 #expect(error?.field == "source")
                 #expect(error?.message.contains("line 4, column 13: a rule has no 'efect'; did you mean 'effect'?") == true)
-                #expect(error?.message.contains("line 5, column 21: nothing on this server carries out 'route'") == true)
+                #expect(error?.message.contains("line 5, column 21: 'redact' makes no sense") == true)
                 let other = await #expect(throws: AppError.self) {
                     try await gateway.policies.put(stage.user, name: "other", source: Self.noModel)
                 }
@@ -105,6 +105,35 @@ import Testing
                 }
                 #expect(try await stage.count("ai_policy_versions") == 0)
                 #expect(try gateway.policies.list(stage.user).map(\.name) == ["default"])
+            }
+        }
+    }
+
+    @Test func `a rule sends calls to a route, which its record names, and to nowhere else when the route is gone`() async throws {
+        try await Stage.with { stage in
+            try await stage.gateway(providers: [stage.provider("local", .anthropic)]) { gateway in
+                let rules = """
+                    name: cheap
+                    default: next
+                    rules:
+                      - {id: large-stays-here, resources: {models: "anthropic/*"}, when: {bytes: {at_least: 2000}}, effect: route, to: here}
+                    """
+                _ = try await put(gateway, stage, rules)
+                _ = try await gateway.routes.put(stage.user, name: "here", targets: ["local/\(Stage.model)"])
+                let small = await gateway.call(stage.call(Stage.messages()))
+                #expect(small.status == 200 && small.header("x-slipway-target") == nil)
+                let long = Stage.messages(String(repeating: "x", count: 3000))
+                let sent = await gateway.call(stage.call(long))
+                #expect(sent.status == 200 && sent.header("x-slipway-target") == "local/\(Stage.model)")
+                let rows = try await stage.pool.query("SELECT policy FROM ai_interceptions ORDER BY started_at")
+                #expect(
+                    try rows.map { try $0["policy", as: String.self] } == [
+                        "default/default", "default/default route:cheap/large-stays-here",
+                    ])
+                try await gateway.routes.delete(stage.user, name: "here")
+                let lost = await gateway.call(stage.call(long))
+                #expect(lost.status == 403)
+                #expect(await lost.text().contains("(policy rule cheap/large-stays-here)"))
             }
         }
     }

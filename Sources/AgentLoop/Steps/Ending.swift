@@ -5,6 +5,8 @@ package enum PauseReason: String, Sendable, Codable, CaseIterable {
     case limitTime = "limit_time"
     case budget
     case policy
+    /// A person has to allow a tool call.
+    case approval
     case stuck
     case refusal
     case emptyAnswers = "empty_answers"

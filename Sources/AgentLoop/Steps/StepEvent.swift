@@ -34,6 +34,8 @@ package enum CallOutcome: Sendable, Equatable {
     case result(CallResult)
     /// The workspace did not answer: the call stays open.
     case workspaceLost(String)
+    /// Not made: a person has to allow it first.
+    case needsApproval(String)
     /// Given up for the next owner, who finds it by its id.
     case abandoned
 }

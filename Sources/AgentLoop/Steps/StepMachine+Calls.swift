@@ -13,6 +13,12 @@ extension StepMachine {
                 return concludeStop(dismissing: [current] + rest)
             }
             return waitForWorkspace(message, asked: nil)
+        case .needsApproval(let message):
+            // The call stays open: whoever goes on asks again.
+            position.place = .acting(step, open: [current] + rest, started: true)
+            if stop == .drain { return release() }
+            if stop != nil { return concludeStop(dismissing: [current] + rest) }
+            return end(.paused(.approval, message: message))
         case .result(let result):
             position.failures = 0
             let verdict = position.repetition.record(result.signature, tool: result.tool, isChange: result.isChange)

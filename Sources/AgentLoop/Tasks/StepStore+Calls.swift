@@ -1,3 +1,4 @@
+import Core
 import Postgres
 
 extension StepStore {
@@ -10,6 +11,18 @@ extension StepStore {
 
     func ensureStarted(_ lease: Lease, _ number: Int, sandbox: String) async throws {
         try await commit(lease, [], [Self.start(lease, number, sandbox: sandbox)])
+    }
+
+    enum Approval: Sendable, Equatable {
+        case given
+        case withheld(by: String)
+    }
+
+    /// What a person said about a call; nil: nobody has.
+    func approval(of number: Int, _ task: TaskID) async throws -> Approval? {
+        let rows = try await pool.query(
+            "SELECT is_given, actor FROM task_approvals WHERE task_id = \(task) AND number = \(Int32(number))")
+        return try rows.first.map { try $0["is_given", as: Bool.self] ? .given : .withheld(by: $0["actor"]) }
     }
 
     /// Commits what an edit is about to write, before it is written.

@@ -211,6 +211,12 @@ package struct TaskService: Sendable {
     ///
     /// - Parameter limits: those that are given replace the task's own.
     /// - Throws: `notFound`; `conflict` when it does not rest or has completed; `badRequest` for a limit that is reached already.
+    /// The owner, or an admin, says whether a call may be made for which the task waits.
+    package func answerApproval(_ principal: Principal, _ id: TaskID, isGiven: Bool) async throws {
+        try await store.answerApproval(principal, id, isGiven: isGiven)
+        changed(id)
+    }
+
     package func resume(_ principal: Principal, _ id: TaskID, limits: TaskLimits = .init()) async throws {
         try await store.resume(principal, id, limits: try limits.checked())
         changed(id)

@@ -12,6 +12,8 @@ package struct TaskSnapshot: Sendable {
         var tool: String
         var arguments: String
         var isStarted: Bool
+        /// An earlier owner has started it: it may have been made.
+        var isFound = false
         var sandbox: String?
         var prepared: PreparedEdit?
         var isEnded: Bool
@@ -87,6 +89,7 @@ extension StepStore {
                 isEnded: state == "ended", hasEffect: try row["has_effect"], cursor: try row["cursor"], modelID: try row["model_id"]
             )
             calls[call.number] = call
+            calls[call.number]?.isFound = state == "started"
             guard let text: String = try row["result"] else { continue }
             let result = try EventCoding.value(text, as: CallResult.self)
             transcript.append(

@@ -129,7 +129,10 @@ extension TaskStore {
             }
             try await record(event, task: id, on: connection)
             let needsMore = task.status == .paused && task.reason.flatMap(PauseReason.init)?.needsMore == true
-            if !task.status.isActive, !needsMore { try await connection.execute(Self.requeue(id, task.limits)) }
+            if !task.status.isActive, !needsMore {
+                try await Self.reopen(task, id, connection)
+                try await connection.execute(Self.requeue(id, task.limits))
+            }
         }
     }
 
@@ -184,6 +187,7 @@ extension TaskStore {
             }
             let limits = task.limits.raised(by: limits)
             try Self.checkRoom(limits, task)
+            try await Self.reopen(task, id, connection)
             try await connection.execute(Self.requeue(id, limits))
             let event = NewEvent(.resumed) {
                 $0.by = principal.username
@@ -191,6 +195,46 @@ extension TaskStore {
             }
             try await record(event, task: id, on: connection)
         }
+    }
+
+    /// Lets the call for which a task waits be made, or not; the task goes on.
+    ///
+    /// - Throws: `conflict` when it waits for no such answer.
+    package func answerApproval(_ principal: Principal, _ id: TaskID, isGiven: Bool) async throws {
+        try await locked(principal, id, .ownOrAdmin) { connection, task in
+            guard task.status == .paused, task.reason == PauseReason.approval.rawValue else {
+                throw AppError(.conflict, "The task is \(task.status.rawValue); it waits for nobody to allow a call.")
+            }
+            try Self.checkRoom(task.limits, task)
+            let rows = try await connection.query(
+                "SELECT number, tool FROM task_calls WHERE task_id = \(id) AND state <> 'ended' ORDER BY number LIMIT 1")
+            guard let call = rows.first else { throw AppError(.conflict, "The task has no open call any more; resume it.") }
+            try await connection.execute(
+                """
+                INSERT INTO task_approvals (task_id, number, organization_id, is_given, actor_id, actor)
+                VALUES (\(id), \(try call["number", as: Int.self])::integer, \(principal.organization), \(isGiven), \(principal.user), \(principal.username))
+                ON CONFLICT (task_id, number) DO NOTHING
+                """)
+            try await Self.reopen(task, id, connection)
+            try await connection.execute(Self.requeue(id, task.limits))
+            let tool = try call["tool", as: String.self]
+            let event = NewEvent(.resumed) {
+                $0.by = principal.username
+                $0.reason = task.reason
+                $0.text = isGiven ? "\(tool) is allowed" : "\(tool) is not allowed"
+            }
+            try await record(event, task: id, on: connection)
+        }
+    }
+
+    /// A call that waits for somebody to allow it was put on record as started, and never made.
+    private static func reopen(_ task: Locked, _ id: TaskID, _ connection: PostgresConnection) async throws {
+        guard task.reason == PauseReason.approval.rawValue else { return }
+        try await connection.execute(
+            """
+            UPDATE task_calls SET state = 'pending', sandbox = NULL, started_at = NULL, fence = NULL
+            WHERE task_id = \(id) AND state = 'started'
+            """)
     }
 
     private static func checkRoom(_ limits: TaskLimits, _ task: Locked) throws {

@@ -88,6 +88,12 @@ struct ToolRunner: Sendable {
             cursor: cursor, signature: CallSignature(tool: call.tool, arguments: call.arguments, outcome: outcome ?? text))
     }
 
+    func refused(_ call: TaskSnapshot.Call, _ why: String) -> CallResult {
+        let what = call.isFound ? "It was started once and is not started again" : "Not carried out"
+        return result(
+            call, "\(what): \(why) Do not try it in another way; go on without it, or say what you would need.", isError: true)
+    }
+
     func unknown(_ call: TaskSnapshot.Call, _ why: String) -> CallResult {
         result(
             call,

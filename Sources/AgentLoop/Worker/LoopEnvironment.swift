@@ -22,6 +22,8 @@ package struct LoopEnvironment: Sendable {
     /// Nil: the loop adds up what its calls cost.
     package var ledger: (any TaskLedger)?
     package var workspaces: any WorkspaceProvider
+    /// Nil: every tool may be called.
+    package var toolPolicy: (any ToolPolicy)?
     package var prompts: PromptSet
     package var bus: TaskBus
     package var previews: PreviewHub

@@ -15,7 +15,23 @@ extension StepPerformer {
             task: lease.task, workspace: workspace, directory: repository.directory, fence: lease.fence, taskName: snapshot.name,
             prepare: { try await environment.store.prepare(lease, $0, $1) }, commands: snapshot.calls,
             preview: { previews.show(.output(call: $0, text: $1), of: lease.task) })
+        let principal = snapshot.principal
         runBeside {
+            if let policy = environment.toolPolicy {
+                switch try await policy.verdict(on: call.tool, arguments: call.arguments, task: lease.task, for: principal) {
+                case .allowed: break
+                case .refused(let reason):
+                    return runner.report(.called(number: number, .result(tools.refused(call, reason)), read: nil))
+                case .needsApproval(let reason):
+                    switch try await environment.store.approval(of: number, lease.task) {
+                    case .given: break
+                    case .withheld(let by):
+                        let result = tools.refused(call, "\(by) did not allow it.")
+                        return runner.report(.called(number: number, .result(result), read: nil))
+                    case nil: return runner.report(.called(number: number, .needsApproval("\(call.tool): \(reason)"), read: nil))
+                    }
+                }
+            }
             // Taken over before it was on record as started: it must be, before it is made.
             if call.hasEffect, !call.isStarted {
                 try await environment.store.ensureStarted(lease, number, sandbox: workspace.sandbox)

@@ -6,7 +6,7 @@ import Foundation
 /// That a fact is on record: the digest of its canonical bytes, before it has a place in a chain.
 struct AuditEntry: Sendable, Equatable {
     enum Kind: String, Sendable {
-        case interception, ledger, attempt, fact, correction, tool
+        case interception, ledger, attempt, fact, correction, tool, finding
         case toolResult = "tool_result"
     }
 

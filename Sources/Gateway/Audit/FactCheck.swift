@@ -43,7 +43,8 @@ struct FactCheck {
             ("ledger", "t.interception_id::text || '/' || t.attempt", "ai_ledger"),
             ("attempt", "t.interception_id::text || '/' || t.attempt", "ai_attempts"), ("fact", "t.id::text", "audit_facts"),
             ("correction", "t.interception_id::text || '/' || t.attempt || '/' || t.n", "ai_corrections"),
-            ("tool", "t.id::text", "ai_mcp_calls"), ("tool_result", "t.call_id::text", "ai_mcp_results"),
+            ("finding", "t.call_id::text || '/' || t.phase || '/' || t.n", "ai_findings"), ("tool", "t.id::text", "ai_mcp_calls"),
+            ("tool_result", "t.call_id::text", "ai_mcp_results"),
         ] {
             let rows = try await connection.query(
                 """

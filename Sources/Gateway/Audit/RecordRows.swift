@@ -18,6 +18,7 @@ struct RecordRows {
             AuditEntry.Kind.correction.rawValue: try await corrections(subjects(.correction)),
             AuditEntry.Kind.tool.rawValue: try await toolCalls(subjects(.tool)),
             AuditEntry.Kind.toolResult.rawValue: try await toolResults(subjects(.toolResult)),
+            AuditEntry.Kind.finding.rawValue: try await FindingRows.canonicals(subjects(.finding), connection),
             AuditEntry.Kind.fact.rawValue: try await facts(subjects(.fact)),
         ]
     }

@@ -89,13 +89,18 @@ struct HoldTransaction {
             if case .granted = decision { return nil }
             return request.claim == nil ? nil : request.interception.id
         }
-        let entries = rows.map {
+        var entries = rows.map {
             AuditEntry(
                 .interception, subject: $0.interception.id.description,
                 digest: $0.interception.digest($0.placement, refusal: $0.refusal))
         }
+        let findings = rows.filter { !$0.interception.findings.isEmpty }.flatMap {
+            FindingRows.rows($0.interception.id.uuid, .request, $0.interception.organization, $0.interception.findings)
+        }
+        entries += FindingRows.entries(findings, at: locked.now)
         let draft = try chain.draft(entries, at: locked.now)
         var statements = [InterceptionRow.insert(rows), draft.insert]
+        if !findings.isEmpty { statements.append(FindingRows.insert(findings, at: locked.now)) }
         if !held.isEmpty { statements.append(HoldStatements.insert(held)) }
         let taken = plan.taken
         if !taken.isEmpty { statements.append(HoldStatements.take(taken, hasRules: !locked.starts.isEmpty)) }

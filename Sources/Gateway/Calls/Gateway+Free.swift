@@ -44,14 +44,18 @@ extension Gateway {
     /// The prompt goes to a provider, so policies are asked as for any call. The first target counts that speaks the client's protocol, else
     /// the first of all in its own words.
     private func countTokens(_ call: GatewayCall, _ settings: Settings) async throws -> GatewayAnswer {
+        var call = call
         let api: ModelProtocol = call.route.contains("countTokens") ? .gemini : .messages
-        let summary = try RequestSummary.read(call.body, as: api, path: call.route)
+        var summary = try RequestSummary.read(call.body, as: api, path: call.route)
+        let client = ClientProgram.detect(headers: call.headers, metadataUserID: nil).client
         let plan: RoutePlan
         do {
-            plan = try settings.plan(
-                call, api, summary, client: ClientProgram.detect(headers: call.headers, metadataUserID: nil).client, seed: "")
+            plan = try settings.plan(call, api, summary, client: client, seed: "")
         } catch let denied as RoutePlan.Denied { throw denied.error }
         let target = plan.targets.first { $0.format == nil && $0.provider.type != .bedrock } ?? plan.targets[0]
+        call.body = try settings.guardedBody(
+            call, provider: target.provider.name, model: target.model, client: client, api: api)
+        summary = try RequestSummary.read(call.body, as: api, path: call.route)
         guard let key = health.keys(of: target.provider, at: .now).first else {
             throw AppError(.unavailable, "The provider '\(target.provider.name)' has no key.")
         }

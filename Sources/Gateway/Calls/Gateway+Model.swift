@@ -15,7 +15,7 @@ extension Gateway {
                 retry: .after(.seconds(5)))
         }
         try Self.refuseCompressed(call)
-        let summary = try RequestSummary.read(call.body, as: api, path: call.route)
+        var summary = try RequestSummary.read(call.body, as: api, path: call.route)
         if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
         if summary.isBackground {
             throw AppError(
@@ -38,13 +38,16 @@ extension Gateway {
             _ = try? await holds.take(.init(interception: interception, demand: nil))
             throw denied.error
         }
-        plan = try plan.translated(call, api)
         interception.policy = plan.policy
+        var call = call
+        let guarding = try await guarding(&call, &summary, &interception, &plan, api, settings)
+        plan = try plan.translated(call, api)
         interception.name(plan.targets[0].provider)
         interception.price = plan.targets[0].price.id
         let demand = try demand(summary, plan, api, bodyBytes: call.body.readableBytes)
         let prepared = PreparedCall(
-            call: call, api: api, interception: interception, summary: summary, demand: demand, plan: plan, began: began)
+            call: call, api: api, interception: interception, summary: summary, demand: demand, plan: plan, began: began,
+            guarding: guarding)
         if let key { return try await callKeyed(prepared, KeyClaim(key: key, requestHash: IdempotencyKey.requestHash(call))) }
         let record = try await hold(prepared)
         do {
@@ -62,7 +65,7 @@ extension Gateway {
         return CallRecord(
             .init(
                 call: call, interception: prepared.interception, summary: prepared.summary, demand: prepared.demand, grant: grant,
-                api: prepared.api, began: prepared.began),
+                api: prepared.api, began: prepared.began, guarding: prepared.guarding),
             target: target,
             .init(
                 admission: admission, settle: settle, content: content, threads: threads, open: open, relays: relays,
@@ -152,7 +155,7 @@ extension ModelProtocol {
 
 extension NewInterception {
     /// What is on record of where the call goes first.
-    fileprivate mutating func name(_ provider: Provider) {
+    mutating func name(_ provider: Provider) {
         self.provider = provider.type.rawValue
         credentialHint = provider.keys.first?.hint
     }

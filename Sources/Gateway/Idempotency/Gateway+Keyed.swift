@@ -189,4 +189,6 @@ struct PreparedCall: Sendable {
     var demand: HoldDemand
     var plan: RoutePlan
     var began: ContinuousClock.Instant
+    /// Nil: no rule looks at what it says.
+    var guarding: CallGuard?
 }

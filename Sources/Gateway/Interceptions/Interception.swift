@@ -110,6 +110,8 @@ package struct InterceptionDetail: Sendable {
     package var content: String
     /// Set when the call found the prompt cache of its session lost.
     package var cacheCollapse: CacheCollapse?
+    /// What rules about content found, and decided about tools.
+    package var findings: [ContentFinding] = []
     /// When retention removed it.
     package var removedAt: Date?
 }

@@ -69,6 +69,12 @@ package struct InterceptionStore: Sendable {
         }
         var detail = InterceptionDetail(
             interception: interception, ledger: ledger, tools: tools, answer: "", thoughts: "", content: "absent")
+        detail.findings = try await pool.query(
+            """
+            SELECT place, path, subject, rule, effect, count FROM ai_findings
+            WHERE call_id = \(id) AND organization_id = \(scope.organization) ORDER BY phase DESC, n
+            """
+        ).map { try FindingRows.finding($0) }
         detail.cacheCollapse = try await cacheCollapse(scope.organization, id)
         if interception.contentMode != .full {
             detail.content = interception.contentMode.rawValue

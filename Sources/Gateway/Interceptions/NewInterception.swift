@@ -37,6 +37,8 @@ struct NewInterception: Sendable {
     var replayOf: InterceptionID?
     /// Why the gateway itself refused it; it was then never sent.
     var refusal: AppError?
+    /// What rules about content found in the prompt.
+    var findings: [ContentFinding] = []
 
     /// What the database adds when it is inserted.
     struct Placement: Sendable {

@@ -73,14 +73,17 @@ struct SettleTransaction {
             booked: Set((open + late).map(\.subject)), corrected: corrections.count)
         if open.isEmpty, corrections.isEmpty { return (result, nil) }
         let corrected = Set(corrections.map(\.interception))
-        let attempts = AttemptRows.of(open + late.filter { corrected.contains($0.interception) })
+        let recorded = open + late.filter { corrected.contains($0.interception) }
+        let attempts = AttemptRows.of(recorded)
+        let findings = recorded.flatMap { FindingRows.rows($0.interception.uuid, .answer, $0.organization, $0.findings) }
         let entries =
             open.map { AuditEntry(.ledger, subject: $0.subject, digest: $0.digest(at: now)) }
-            + AttemptRows.entries(attempts, at: now)
+            + AttemptRows.entries(attempts, at: now) + FindingRows.entries(findings, at: now)
             + corrections.map { AuditEntry(.correction, subject: $0.subject, digest: $0.digest(at: now)) }
         let draft = try chain.draft(entries, at: now)
         let budgets = Array(Set(open.flatMap(\.budgets) + corrections.flatMap(\.budgets))).sorted()
         var statements = attempts.isEmpty ? [] : [AttemptRows.insert(attempts)]
+        if !findings.isEmpty { statements.append(FindingRows.insert(findings, at: now)) }
         if !open.isEmpty { statements += [Self.insert(open), Self.end(open)] }
         if !corrections.isEmpty { statements.append(CorrectionStore.insert(corrections, now)) }
         statements.append(draft.insert)

@@ -47,6 +47,7 @@ struct Settlement: Sendable {
     var ending: Ending
     /// All of them, when there was more than one.
     var attempts: [AttemptLine] = []
+    var findings: [ContentFinding] = []
     var booking: Booking?
 
     func digest(at: Int64) -> Data {

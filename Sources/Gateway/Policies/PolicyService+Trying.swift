@@ -46,7 +46,7 @@ extension PolicyService {
     package func explain(_ principal: Principal, request: String) throws -> PolicyExplanation {
         let set = try settings.current().policies.set(of: principal.organization)
         do throws(PolicyFileError) {
-            return set.explain(try PolicyCases.readRequest(request, now: Date()))
+            return set.explain(set.resolved(try PolicyCases.readRequest(request, now: Date())))
         } catch {
             throw error.appError("The request", field: "request")
         }

@@ -42,25 +42,27 @@ extension Settings {
     ///   - provider: its name.
     func decide(_ call: GatewayCall, client: String, provider: String, model: String, api: ModelProtocol) -> PolicyDecision {
         let set = policies.set(of: call.principal.organization)
-        let principal = call.principal
+        return set.decide(facts(call, client: client, provider: provider, model: model, api: api.rawValue, set))
+    }
+
+    /// Without a call: `bytes` and `client` are not known.
+    func facts(_ principal: Principal, _ set: PolicySet, provider: String = "", model: String = "", api: String = "") -> PolicyFacts
+    {
         var facts = PolicyFacts(
-            username: principal.username, roles: principal.roles, provider: provider, model: model, modelProtocol: api.rawValue,
-            at: Date(), bytes: call.body.readableBytes)
+            username: principal.username, roles: principal.roles, provider: provider, model: model, modelProtocol: api, at: Date())
         facts.organization = principal.organization
         facts.organizationName = policies.organizations[principal.organization] ?? ""
         facts.user = principal.user
         facts.groups = policies.groups[principal.user] ?? []
         facts.task = principal.task
-        facts.client = client
-        facts.requestClass = call.requestClass
         if set.needsBudgets { facts.budgetPercent = budgets?.percent(of: principal.user) }
-        return set.decide(facts)
+        return facts
     }
 }
 
 extension GatewayCall {
     /// Nobody waits for the steps of tasks, nor for calls that say so themselves: `x-slipway-class: background`.
-    fileprivate var requestClass: RequestClass {
+    var requestClass: RequestClass {
         if case .loop = origin { return .background }
         let said = headers.first { $0.name.lowercased() == "x-slipway-class" }?.value.lowercased()
         return said == RequestClass.background.rawValue ? .background : .interactive

@@ -16,10 +16,12 @@ final class CallRecord: Sendable {
         /// The client's.
         let api: ModelProtocol
         let began: ContinuousClock.Instant
+        /// Nil: no rule about content holds for the call.
+        let guarding: CallGuard?
 
         init(
             call: GatewayCall, interception: NewInterception, summary: RequestSummary, demand: HoldDemand, grant: HoldLoop.Grant,
-            api: ModelProtocol, began: ContinuousClock.Instant
+            api: ModelProtocol, began: ContinuousClock.Instant, guarding: CallGuard?
         ) {
             self.call = call
             self.interception = interception
@@ -28,6 +30,7 @@ final class CallRecord: Sendable {
             self.grant = grant
             self.api = api
             self.began = began
+            self.guarding = guarding
         }
     }
 
@@ -50,6 +53,10 @@ final class CallRecord: Sendable {
         var firstChunk: Duration?
         /// Kept when there was more than one.
         var attempts: [AttemptLine] = []
+        /// Where rules look into the answer: reads what the client gets, for the record.
+        var shown: AnswerReader?
+        /// What those rules found in it.
+        var findings: [ContentFinding] = []
 
         /// What the upstream has said so far.
         var reader: AnswerReader { translator?.reader ?? own }
@@ -89,6 +96,7 @@ final class CallRecord: Sendable {
             state.httpStatus = nil
             state.own = AnswerReader(target.api, streamed: facts.summary.stream)
             state.translator = nil
+            state.findings = []
         }
     }
 
@@ -131,7 +139,8 @@ final class CallRecord: Sendable {
                 cause, httpStatus: state.httpStatus, reader: reader, requestBytes: facts.call.body.readableBytes)
             verdict.usage.serviceTier = .applied(
                 requested: facts.summary.serviceTier, reported: verdict.usage.serviceTier)
-            let tools = reader.blocks.compactMap { block -> Content.ToolCall? in
+            state.shown?.finish()
+            let tools = (state.shown ?? reader).blocks.compactMap { block -> Content.ToolCall? in
                 guard case .toolUse(let id, let name, let input, _) = block else { return nil }
                 return .init(id: id.storable(upTo: 512), name: name.storable(upTo: 512), input: input.storable)
             }
@@ -166,7 +175,7 @@ final class CallRecord: Sendable {
             answerHash: keepsHashes ? state.recorder.digest : Content.emptyHash,
             answerSize: keepsHashes ? state.recorder.size : 0,
             toolsHash: keepsHashes ? Content.toolsHash(tools) : Content.emptyHash, ending: verdict.ending,
-            attempts: state.attempts, booking: facts.call.booking)
+            attempts: state.attempts, findings: state.findings, booking: facts.call.booking)
     }
 
     private func content(_ state: inout State, _ kind: Content.State, tools: [Content.ToolCall]) -> ContentWrite? {

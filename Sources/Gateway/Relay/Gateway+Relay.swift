@@ -14,7 +14,7 @@ extension Gateway {
             upstream = try await send(record, plan)
         } catch {
             let failure = error as? AppError
-            record.end(failure.map { .upstreamFailed($0) } ?? .clientLeft)
+            record.end(failure.map { $0.code == .policyDenied ? .blocked($0) : .upstreamFailed($0) } ?? .clientLeft)
             // The error is an answer too.
             try? await flush.wait(for: record.facts.grant.entry, of: calls)
             throw failure ?? AppError(.unavailable, "The call was cancelled.")
@@ -158,9 +158,13 @@ extension Gateway {
             upstream.first = try await iterator.next()
             if queue.hasMore, let first = upstream.first { upstream.firstError = Self.firstError(first, target) }
         } else {
-            upstream.whole = try await response.body.collect(upTo: AnswerReader.defaultContentLimit)
+            let whole = try await response.body.collect(upTo: AnswerReader.defaultContentLimit)
+            upstream.whole = facts.guarding == nil ? whole : try record.guarded(whole)
         }
         if let translation = target.translation { try translate(&upstream, translation) }
+        if let tools = facts.guarding?.tools, let whole = upstream.shown ?? upstream.whole {
+            try record.decide(whole, tools)
+        }
         return upstream
     }
 

@@ -6,8 +6,10 @@ import NIOCore
 
 /// Passes a streamed answer on, byte for byte, and reads along. Whatever goes wrong ends in a way that the client's protocol knows.
 final class Relay: Sendable {
-    private struct State: Sendable {
+    struct State: Sendable {
         var aligner = EventAligner()
+        /// Nil: no rule looks into the answer.
+        var guarding: AnswerGuard?
         /// Takes out the usage chunk that the gateway asked for and the client did not.
         var filter: UsageChunkFilter?
         var first: ByteBuffer?
@@ -17,17 +19,18 @@ final class Relay: Sendable {
         var isPingDue = false
     }
 
-    private let record: CallRecord
-    private let upstream: HTTPBody
-    private let state: NIOLockedValueBox<State>
+    let record: CallRecord
+    let upstream: HTTPBody
+    let state: NIOLockedValueBox<State>
     /// Output beyond which the answer is cut; nil when the hold covers the longest answer. The provider was told the same limit: this is for
     /// those that do not keep to it.
-    private let outputLimit: TokenCount?
+    let outputLimit: TokenCount?
     /// Nil: no pings.
     private let pingAfter: Duration?
     /// How long the rest of an answer is read when its client has left.
     private let drain: Duration
     private let isTranslated: Bool
+    private let isGuarded: Bool
 
     init(_ record: CallRecord, upstream: HTTPBody, first: ByteBuffer?, filtersUsage: Bool) {
         self.record = record
@@ -40,7 +43,12 @@ final class Relay: Sendable {
         isTranslated = target.format != nil
         drain = .seconds(settings.drainSeconds ?? 0)
         outputLimit = AffordableOutput.tokens(facts, target)
-        state = .init(State(filter: filtersUsage ? UsageChunkFilter() : nil, first: first))
+        isGuarded = facts.guarding != nil
+        state = .init(
+            State(
+                guarding: facts.guarding.map { AnswerGuard($0, facts.api) }, filter: filtersUsage ? UsageChunkFilter() : nil,
+                first: first))
+        if isGuarded { record.state.withLockedValue { $0.shown = AnswerReader(facts.api, streamed: true) } }
         record.services.relays.insert(self)
     }
 
@@ -145,6 +153,7 @@ final class Relay: Sendable {
     /// Nil: nothing to hand out yet.
     private func pass(_ chunk: ByteBuffer) throws -> ByteBuffer? {
         if isTranslated { return translate(chunk) }
+        if isGuarded { return try passGuarded(chunk) }
         let (open, isBeyond) = try record.state.withLockedValue { record in
             try record.own.feed(chunk)
             let isBeyond = outputLimit.map { record.own.isBeyond($0) } ?? false
@@ -176,10 +185,18 @@ final class Relay: Sendable {
         var (output, isBeyond, isOver) = record.state.withLockedValue { record in
             guard record.translator != nil else { return (ByteBuffer(), false, true) }
             let output = record.translator?.receive(chunk) ?? ByteBuffer()
-            record.recorder.append(output)
+            if !isGuarded { record.recorder.append(output) }
             let reader = record.reader
             let isBeyond = outputLimit.map { reader.isBeyond($0) } ?? false
             return (output, isBeyond, record.translator?.isFinished ?? true)
+        }
+        if isGuarded {
+            let (released, refusal) = guarded { $0.take(output) }
+            output = released
+            if let refusal {
+                if let tail = block(refusal) { output.writeImmutableBuffer(tail) }
+                return output.readableBytes > 0 ? output : nil
+            }
         }
         if isBeyond, !isOver {
             upstream.cancel()
@@ -193,7 +210,7 @@ final class Relay: Sendable {
     /// What a translated stream ends with.
     private func endTranslated(_ cause: EndCause) -> ByteBuffer? {
         state.withLockedValue { $0.isOver = true }
-        let tail = record.state.withLockedValue { record -> ByteBuffer in
+        var tail = record.state.withLockedValue { record -> ByteBuffer in
             let tail: ByteBuffer
             switch cause {
             case .ended: tail = record.translator?.finish() ?? ByteBuffer()
@@ -202,10 +219,15 @@ final class Relay: Sendable {
                 tail = record.translator?.fail(UpstreamError(type: "api_error", message: reason)) ?? ByteBuffer()
             case .upstreamFailed(let error):
                 tail = record.translator?.fail(UpstreamError(type: "api_error", message: error.message)) ?? ByteBuffer()
-            case .clientLeft, .drained, .withheld: tail = ByteBuffer()
+            case .clientLeft, .drained, .withheld, .blocked: tail = ByteBuffer()
             }
-            record.recorder.append(tail)
+            if !isGuarded { record.recorder.append(tail) }
             return tail
+        }
+        if isGuarded {
+            let (last, refusal) = endGuarded(tail, cause)
+            tail = last
+            if let refusal { return finished(.blocked(refusal), tail) }
         }
         finish(cause)
         return tail.readableBytes > 0 ? tail : nil
@@ -218,8 +240,9 @@ final class Relay: Sendable {
     }
 
     /// What the client still gets.
-    private func end(_ cause: EndCause) -> ByteBuffer? {
+    func end(_ cause: EndCause) -> ByteBuffer? {
         if isTranslated { return endTranslated(cause) }
+        if isGuarded { return endPassedGuarded(cause) }
         let facts = record.facts
         let (reader, hadError) = record.state.withLockedValue { record in
             let hadError = record.own.error != nil
@@ -257,7 +280,7 @@ final class Relay: Sendable {
         return tail.readableBytes > 0 ? tail : nil
     }
 
-    private func closing(_ cause: EndCause, _ reader: AnswerReader, _ facts: CallRecord.Facts) -> ByteBuffer {
+    func closing(_ cause: EndCause, _ reader: AnswerReader, _ facts: CallRecord.Facts) -> ByteBuffer {
         if reader.isComplete || !reader.isStreamed { return ByteBuffer() }
         switch cause {
         case .ended:
@@ -272,6 +295,8 @@ final class Relay: Sendable {
             return ErrorShape.streamError(facts.api, status: 502, message: error.message, requestID: facts.call.requestID)
         case .stopped(let reason):
             return ErrorShape.streamError(facts.api, status: 503, message: reason, requestID: facts.call.requestID)
+        case .blocked(let error):
+            return ErrorShape.streamError(facts.api, status: 403, message: error.message, requestID: facts.call.requestID)
         case .cut(let reason):
             return ErrorShape.cutEnd(
                 reader, reason: reason, requestID: facts.call.requestID, includeUsage: facts.summary.includeUsage == true)
@@ -279,7 +304,7 @@ final class Relay: Sendable {
         }
     }
 
-    private func finish(_ cause: EndCause) {
+    func finish(_ cause: EndCause) {
         record.end(cause)
         record.services.relays.remove(self)
     }

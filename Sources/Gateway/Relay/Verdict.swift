@@ -13,6 +13,8 @@ enum EndCause: Sendable {
     /// Slipway ended it because the server shuts down: the client is to call again.
     case stopped(String)
     case upstreamFailed(AppError)
+    /// A rule does not let the answer, or the rest of it, pass.
+    case blocked(AppError)
     /// The call could not be put on record, so its answer was withheld.
     case withheld(AppError)
 }
@@ -44,6 +46,7 @@ struct Verdict: Sendable {
         case .drained: ending.fail(.clientLeft, nil)
         case .cut(let reason), .stopped(let reason): ending.fail(.cut, reason)
         case .upstreamFailed(let error): if !reader.isComplete { ending.fail(.failed, error.message) }
+        case .blocked(let error): ending.fail(.cut, error.message)
         case .withheld(let error): ending.fail(.failed, error.message)
         }
         self.ending = ending

@@ -61,12 +61,18 @@ extension Settings {
         var denied: RoutePlan.Denied?
         var targets: [Target] = []
         var policy = ""
-        let isRouted = call.provider == ModelRoute.path
-        for choice in try choices(call, summary, seed) {
+        var isRouted = call.provider == ModelRoute.path
+        var places = try choices(call, summary, seed)
+        var sender = ""
+        if policies.set(of: organization).hasRoutes, let sent = try elsewhere(places, call, api, client, seed) {
+            (places, sender) = sent
+            isRouted = true
+        }
+        for choice in places {
             guard let provider = provider(named: choice.provider, organization: organization), provider.isEnabled else { continue }
             do {
                 let (target, rule) = try target(provider, choice.model, api, call, client)
-                if targets.isEmpty { policy = rule }
+                if targets.isEmpty { policy = rule.contains("route:") ? rule : rule + sender }
                 targets.append(target)
             } catch let error as RoutePlan.Denied {
                 denied = denied ?? error
@@ -79,6 +85,25 @@ extension Settings {
                     .unavailable,
                     "No provider of the route '\(summary.model.prefix(128))' is enabled; an admin can change it: slipway routes list."
                 ), policy: "", provider: nil)
+    }
+
+    /// Where a rule sends a call that may be made; nil: where it asks to go. What then decides about the places there sends it no further.
+    ///
+    /// - Throws: `RoutePlan.Denied` when the rule's route is not there: it must not go where it asks to.
+    private func elsewhere(
+        _ choices: [ModelRoute.Choice], _ call: GatewayCall, _ api: ModelProtocol, _ client: String, _ seed: () -> String
+    ) throws -> (choices: [ModelRoute.Choice], sender: String)? {
+        guard let first = choices.first else { return nil }
+        let decision = decide(call, client: client, provider: first.provider, model: first.model, api: api)
+        guard decision.effect == .allow, let sent = decision.route else { return nil }
+        guard let route = route(named: sent.target, organization: call.principal.organization) else {
+            throw RoutePlan.Denied(
+                error: AppError(
+                    .policyDenied,
+                    "A rule sends this call to the route '\(sent.target)', which is not there. Ask an admin: slipway routes list. (policy rule \(sent.rule))"
+                ), policy: decision.record, provider: nil)
+        }
+        return (route.order(seed: seed()), " route:\(sent.rule)")
     }
 
     private func choices(_ call: GatewayCall, _ summary: RequestSummary, _ seed: () -> String) throws -> [ModelRoute.Choice] {

@@ -18,6 +18,7 @@ package final class ToolGateway: Sendable {
     package let calls: ToolCallStore
     let sessions: ToolSessions
     private let recorder: ToolRecorder
+    private let settings: SettingsCache
     private let transport: HTTPTransport
     private let replica: ReplicaID
     private let logger: Logger
@@ -59,7 +60,8 @@ package final class ToolGateway: Sendable {
         }
     }
 
-    init(_ configuration: GatewayConfiguration, facts: AuditFacts) {
+    init(_ configuration: GatewayConfiguration, facts: AuditFacts, settings: SettingsCache) {
+        self.settings = settings
         let pool = configuration.pool
         servers = ToolServerService(store: ToolServerStore(pool: pool, keys: configuration.keys), facts: facts)
         logins = ToolLogins(servers: servers, transport: configuration.transport)
@@ -154,37 +156,56 @@ package final class ToolGateway: Sendable {
         do { access = try await usable(caller.principal, name) } catch let error as AppError {
             throw error.code == .notFound ? Self.unknown(call.name) : MCPError(anything: error)
         }
-        let decision = access.server.rules.decide(server: name, tool: tool)
-        let record = record(call, tool: tool, access.server, decision, caller)
+        var decision = access.server.rules.decide(server: name, tool: tool)
+        var call = call
+        let guarding: ToolGuard?
+        do { guarding = ToolGuard(try settings.current(), caller.principal, client: caller.session.client) } catch {
+            throw MCPError(anything: error)
+        }
+        let judged = guarding?.judge(server: name, tool: tool, arguments: call.arguments)
+        if decision.isAllowed, let ruled = judged?.decision { decision = ruled }
+        var record = record(call, tool: tool, access.server, decision, caller)
+        if let judged {
+            record.arguments = judged.recorded.storable
+            record.findings = judged.findings
+            call.arguments = judged.arguments
+        }
         let trace = tracer.map { ToolTrace($0, record, in: caller.traceParent) }
         guard decision.isAllowed else {
             trace?.ended(.refused)
             throw await refuse(record, decision)
         }
         do { try await recorder.record(.call(record)) } catch { throw MCPError(anything: error) }
-        return try await perform(call, record, caller.session.upstream(access, transport), trace, progress)
+        return try await perform(call, record, caller.session.upstream(access, transport), guarding, trace, progress)
     }
 
     private func perform(
-        _ call: MCPToolCall, _ record: ToolCallRecord, _ upstream: UpstreamSession, _ trace: ToolTrace?,
+        _ call: MCPToolCall, _ record: ToolCallRecord, _ upstream: UpstreamSession, _ guarding: ToolGuard?,
+        _ trace: ToolTrace?,
         _ progress: @escaping @Sendable (String) async -> Void
     ) async throws -> String {
         let began = ContinuousClock.now
-        let outcome: Result<String, any Error>
+        var outcome: Result<String, any Error>
+        var findings: [ContentFinding] = []
         do {
-            outcome = .success(try await upstream.call(call, tool: record.tool, progress: progress).storable)
+            var result = try await upstream.call(call, tool: record.tool, progress: progress).storable
+            var refusal: MCPError?
+            if let guarding { (result, refusal, findings) = guarding.judge(result: result) }
+            outcome = refusal.map { .failure($0) } ?? .success(result)
         } catch {
             outcome = .failure(error)
         }
         var ended = ToolResultRecord(
             call: record.id, organization: record.organization, status: .ok, result: "", duration: began.duration(to: .now))
+        ended.findings = findings
         switch outcome {
         case .success(let result):
             ended.status = JSONObjectText(result)?["isError"] == "true" ? .toolError : .ok
             ended.result = result
         case .failure(let error):
             let isTimeout = (error as? AppError)?.code == .timeout
-            ended.status = error is CancellationError ? .cancelled : isTimeout ? .timeout : .error
+            let isRefused = findings.contains { $0.effect == .blocked }
+            ended.status = error is CancellationError ? .cancelled : isTimeout ? .timeout : isRefused ? .refused : .error
             ended.error = error is CancellationError ? "cancelled" : MCPError(anything: error).message.storable(upTo: 2000)
         }
         meter.ended(ended.status)
@@ -200,14 +221,15 @@ package final class ToolGateway: Sendable {
             switch decision {
             case .allow: ""
             case .deny(_, let reason): reason
-            case .approval(_, let reason): "\(reason) Nobody can approve it here."
+            case .approval(_, let reason):
+                "\(reason) Nobody can approve single calls here: ask an admin for a rule that allows it."
             }
         let result = ToolResultRecord(
             call: record.id, organization: record.organization, status: .refused, result: "", error: reason.storable(upTo: 2000),
             duration: .zero)
         meter.ended(.refused)
         do { try await recorder.record(.both(record, result)) } catch { return MCPError(anything: error) }
-        return MCPError(MCPError.denied, reason, data: "{\"code\":\"policy_denied\",\"rule\":\(JSONText.quoted(decision.rule))}")
+        return .refused(reason, rule: decision.rule)
     }
 
     private func record(

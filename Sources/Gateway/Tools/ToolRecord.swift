@@ -22,6 +22,7 @@ struct ToolCallRecord: Sendable {
     var arguments: String
     var requestID: String
     var replica: ReplicaID
+    var findings: [ContentFinding] = []
 
     var facts: Facts {
         Facts(
@@ -97,6 +98,7 @@ struct ToolResultRecord: Sendable {
     var result: String
     var error: String?
     var duration: Duration
+    var findings: [ContentFinding] = []
 
     var microseconds: Int64 { duration.components.seconds * 1_000_000 + duration.components.attoseconds / 1_000_000_000_000 }
 

@@ -63,8 +63,12 @@ final class ToolRecorder: Sendable {
                     + resultRows.map {
                         AuditEntry(.toolResult, subject: $0.call.uuidString.lowercased(), digest: $0.facts.canonical(at: at).digest)
                     }
-                let draft = try chain.draft(entries, at: at)
+                let findings =
+                    callRows.flatMap { FindingRows.rows($0.id, .tool, $0.organization, $0.findings) }
+                    + resultRows.flatMap { FindingRows.rows($0.call, .answer, $0.organization, $0.findings) }
+                let draft = try chain.draft(entries + FindingRows.entries(findings, at: at), at: at)
                 var statements: [Query] = []
+                if !findings.isEmpty { statements.append(FindingRows.insert(findings, at: at)) }
                 if !callRows.isEmpty { statements.append(insert(callRows, at: at)) }
                 if !resultRows.isEmpty { statements.append(insert(resultRows, at: at)) }
                 _ = try await connection.pipeline(statements + [draft.insert])

@@ -8,6 +8,12 @@ package struct BodyEdit: Sendable, Equatable {
     package var range: Range<Int>
     package var replacement: String
 
+    package init(name: String, range: Range<Int>, replacement: String) {
+        self.name = name
+        self.range = range
+        self.replacement = replacement
+    }
+
     package func apply(to body: ByteBuffer) -> ByteBuffer {
         var result = ByteBuffer()
         result.reserveCapacity(body.readableBytes + replacement.utf8.count)
@@ -47,6 +53,21 @@ package struct BodyEdit: Sendable, Equatable {
 extension BodyEdit {
     /// Applies edits whose ranges ascend and do not overlap, all counted in the body as it came.
     package static func apply(all edits: [BodyEdit], to body: ByteBuffer) -> ByteBuffer {
-        edits.reversed().reduce(body) { $1.apply(to: $0) }
+        if edits.count == 1 { return edits[0].apply(to: body) }
+        var result = ByteBuffer()
+        result.reserveCapacity(body.readableBytes + edits.reduce(0) { $0 + $1.replacement.utf8.count })
+        var position = 0
+        func keep(upTo end: Int) {
+            let start = body.readerIndex + position
+            if let piece = body.getSlice(at: start, length: end - position) { result.writeImmutableBuffer(piece) }
+            position = end
+        }
+        for edit in edits {
+            keep(upTo: edit.range.lowerBound)
+            result.writeString(edit.replacement)
+            position = edit.range.upperBound
+        }
+        keep(upTo: body.readableBytes)
+        return result
     }
 }

@@ -171,10 +171,11 @@ extension Startup {
         let previews = PreviewHub()
         let files = TaskFiles(pool, largest: configuration.maxUpload.bytes)
         let ledger = LedgerLookup(pool: pool)
-        let environment = LoopEnvironment(
+        var environment = LoopEnvironment(
             store: StepStore(pool), files: files, model: GatewayModelClient(gateway: gateway, ledger: ledger), ledger: ledger,
             workspaces: TaskWorkspaces(workspaces: workspaces), prompts: try PromptSet(), bus: bus, previews: previews,
             metrics: metrics, tracer: tracer, logger: logger)
+        environment.toolPolicy = GatewayToolPolicy(gateway: gateway)
         let worker = TaskWorker(replica: replica.id, leases: LeaseStore(pool), environment: environment)
         let grace = configuration.grace
         lifecycle.run(.taskWorker, stop: { await worker.drain(grace: grace) }) { try await worker.run() }

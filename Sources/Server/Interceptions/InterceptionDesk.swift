@@ -73,6 +73,13 @@ package struct InterceptionDesk: Sendable {
                 message: $0.message, byteOffset: $0.offset, excerpt: $0.excerpt, previousByteOffset: $0.previousOffset,
                 previousExcerpt: $0.previousExcerpt)
         }
+        if !detail.findings.isEmpty {
+            shown.findings = detail.findings.map {
+                API.ContentFinding(
+                    place: $0.place, path: $0.path.isEmpty ? nil : $0.path, subject: $0.subject, rule: $0.rule,
+                    effect: $0.effect.rawValue, count: $0.count)
+            }
+        }
         return shown
     }
 

@@ -36,6 +36,7 @@ struct TaskRoutes: Sendable {
         table.on(.post, task + "/messages", .steerTask, send)
         table.on(.post, task + "/interrupt", .steerTask, interrupt)
         table.on(.post, task + "/resume", .steerTask, resume)
+        table.on(.post, task + "/approval", .steerTask, approve)
     }
 
     // MARK: Making and reading
@@ -146,6 +147,11 @@ struct TaskRoutes: Sendable {
         let body = try await call.incoming.collect(upTo: Incoming.maxJSONBytes)
         let wanted = body.readableBytes == 0 ? ResumeTaskRequest() : try Incoming.decode(ResumeTaskRequest.self, body)
         return try await steer(call) { try await tasks.resume(call.principal, $0, limits: wanted.limits?.wanted ?? .init()) }
+    }
+
+    @Sendable func approve(_ call: Call) async throws -> Response {
+        let wanted = try await call.incoming.json(AnswerApprovalRequest.self)
+        return try await steer(call) { try await tasks.answerApproval(call.principal, $0, isGiven: wanted.allow) }
     }
 
     private func steer(_ call: Call, _ change: (TaskID) async throws -> Void) async throws -> Response {

@@ -113,6 +113,16 @@ struct AuditCommand: AsyncParsableCommand {
             print("\(call.status), allowed by \(call.policy), \(Text.money(call.costNanoDollars))")
             if let error = call.error { print(Terminal.styled(Terminal.plain(error), .red)) }
             describeContent(call)
+            if let findings = call.findings, !findings.isEmpty {
+                var table = Table("found in", "what", "#times", "effect", "rule", "at")
+                for finding in findings {
+                    table.add(
+                        finding.place, Terminal.plain(finding.subject), "\(finding.count)", finding.effect, finding.rule,
+                        Terminal.plain(finding.path ?? "-"))
+                }
+                print("")
+                table.show(ifEmpty: "")
+            }
             section("Prompt", call.prompt)
             section("Thoughts", call.thoughts)
             section("Answer", call.answer)

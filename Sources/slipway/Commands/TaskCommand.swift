@@ -8,7 +8,8 @@ struct TaskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "task", abstract: "Delegate work and get it back.",
         subcommands: [
-            Create.self, List.self, Show.self, Follow.self, Send.self, Interrupt.self, Resume.self, Diff.self, Pull.self,
+            Create.self, List.self, Show.self, Follow.self, Send.self, Interrupt.self, Resume.self, Approve.self, Diff.self,
+            Pull.self,
         ],
         defaultSubcommand: List.self)
 
@@ -195,6 +196,22 @@ struct TaskCommand: AsyncParsableCommand {
             try await reporting {
                 let value: AgentTask = try await connection.client().post(
                     TaskCommand.path(task) + "/resume", ResumeTaskRequest(limits: try limits.value()))
+                try connection.show(value, text: TaskCommand.describe)
+            }
+        }
+    }
+
+    struct Approve: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Allow the tool call for which a task waits; the task goes on.")
+        @OptionGroup var connection: Connection
+        @Argument(help: "Name or id.") var task: String
+        @Flag(help: "Do not allow it; the model is told so.") var deny = false
+
+        func run() async throws {
+            try await reporting {
+                let value: AgentTask = try await connection.client().post(
+                    TaskCommand.path(task) + "/approval", AnswerApprovalRequest(allow: !deny))
                 try connection.show(value, text: TaskCommand.describe)
             }
         }

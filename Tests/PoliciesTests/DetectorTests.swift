@@ -1,9 +1,9 @@
 import Core
 import Testing
 
-@testable import Gateway
+@testable import Policies
 
-@Suite struct ProtectionTests {
+@Suite struct DetectorTests {
     // Made here, so that no scanner of repositories takes them for somebody's.
     private static func glued(_ parts: String...) -> String { parts.joined() }
     private static let github = glued("ghp_", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ", "0mLq17")
