@@ -75,6 +75,7 @@ final class TaskTrace: Sendable {
                 if result.isError { span.fail("tool_error") }
             case .workspaceLost: span.fail("workspace_lost")
             case .abandoned: span.fail("abandoned")
+            case .needsApproval: span.fail("needs_approval")
             }
         }
     }
