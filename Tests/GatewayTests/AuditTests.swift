@@ -116,8 +116,10 @@ import Testing
         let columns =
             "interception_id, attempt, organization_id, user_id, budget_ids, provider, model, state, input_tokens, cache_read_input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, web_searches, ttl_unknown, hold, cost, price_id, answer_hash, answer_size, tools_hash, settled_at"
         let copy = columns.replacing("attempt", with: "2")
+        // Whoever can write there can take the rule away first.
         try await afterTampering([
-            "INSERT INTO ai_ledger (\(columns)) SELECT \(copy) FROM ai_ledger WHERE interception_id = \(Self.oneCall)"
+            "DROP INDEX ai_ledger_interception",
+            "INSERT INTO ai_ledger (\(columns)) SELECT \(copy) FROM ai_ledger WHERE interception_id = \(Self.oneCall)",
         ]) {
             report in
             #expect(
