@@ -57,6 +57,8 @@ def compare(slipway, proxies, title, kind, streamed, suffix, concurrency, size=0
                 answered += figures["n"]
             # Everything is in the line that a table needs; what is added is against the upstream without anybody between.
             added = [f"{figures[name] - direct[name]:+.2f}" if target.roots else f"{figures[name]:.2f}" for name in ("p50", "p99")]
+            if not figures["n"]:
+                added = ["none", "ended"]
             ratios = [f"{figures['rps'] / rates[name]:.2f}" if rates.get(name) else "" for name in ("caddy", "litellm")]
             row(title, connections, target.name, f"{figures['rps']:.0f}", *added, f"{figures['cpu_us']:.0f}" if target.roots else "",
                 f"{figures['db_us']:.0f}" if target.postgres else "", *ratios, figures["errors"])
@@ -93,7 +95,7 @@ def measure_prompts(slipway, proxies):
     answered = 0
     for size, name, connections in ((100 << 10, "100 KB", 32), (5 << 20, "5 MB", 4)):
         for kind in PATHS:
-            answered += compare(slipway, proxies, f"{kind}, prompt of {name}", kind, False, "", [connections], size)
+            answered += compare(slipway, proxies, f"{kind}, prompt of {name}", kind, False, "", [connections], size, max(4, float(SECONDS)))
     return answered
 
 

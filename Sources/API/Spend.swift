@@ -4,6 +4,8 @@ import Foundation
 public struct SpendRow: Codable, Sendable, Equatable {
     public var userID: String?
     public var username: String?
+    /// Absent also for people who are in none.
+    public var group: String?
     public var provider: String?
     public var model: String?
     public var client: String?
@@ -16,11 +18,12 @@ public struct SpendRow: Codable, Sendable, Equatable {
     public var costNanoDollars: Int64
 
     public init(
-        userID: String? = nil, username: String? = nil, provider: String? = nil, model: String? = nil, client: String? = nil,
-        taskID: String? = nil, day: String? = nil, calls: Int, usage: TokenUsage, costNanoDollars: Int64
+        userID: String? = nil, username: String? = nil, group: String? = nil, provider: String? = nil, model: String? = nil,
+        client: String? = nil, taskID: String? = nil, day: String? = nil, calls: Int, usage: TokenUsage, costNanoDollars: Int64
     ) {
         self.userID = userID
         self.username = username
+        self.group = group
         self.provider = provider
         self.model = model
         self.client = client
@@ -33,7 +36,7 @@ public struct SpendRow: Codable, Sendable, Equatable {
 }
 
 public struct SpendReport: Codable, Sendable, Equatable {
-    /// `user`, `provider`, `model`, `client`, `task`, `day`.
+    /// `user`, `group`, `provider`, `model`, `client`, `task`, `day`.
     public var by: [String]
     /// The first day, UTC.
     public var from: String

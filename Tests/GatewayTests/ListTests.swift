@@ -28,6 +28,16 @@ import Testing
         var bobs: GatewayCall
     }
 
+    /// A group with these in it.
+    private func group(_ stage: Stage, _ name: String, _ members: [Principal] = []) async throws {
+        let id = UUID()
+        try await stage.pool.execute(
+            "INSERT INTO groups (id, organization_id, name) VALUES (\(id), \(Stage.organization), \(name))")
+        for member in members {
+            try await stage.pool.execute("INSERT INTO group_members (group_id, user_id) VALUES (\(id), \(member.user))")
+        }
+    }
+
     private func scene(_ body: (Scene) async throws -> Void) async throws {
         try await Stage.with(Self.script) { stage in
             try await stage.gateway { gateway in
@@ -89,6 +99,36 @@ import Testing
                 $0.initiator = scene.bob.user
             }
             #expect(several == [bobs])
+            try await group(scene.stage, "herders", [scene.bob])
+            try await group(scene.stage, "everybody", [scene.bob, scene.stage.user])
+            try await group(scene.stage, "nobody")
+            #expect(try await ids { $0.group = "herders" } == [bobs])
+            #expect(try await ids { $0.group = "everybody" } == [plain, tool, refused, bobs])
+            #expect(try await ids { $0.group = "nobody" } == [])
+            await #expect(throws: AppError.self) { _ = try await ids { $0.group = "unheard-of" } }
+        }
+    }
+
+    @Test func `spend by group counts people in each group that they are in, and those in none apart`() async throws {
+        try await scene { scene in
+            let (stage, gateway) = (scene.stage, scene.gateway)
+            try await group(stage, "herders", [scene.bob])
+            try await group(stage, "night-shift", [scene.bob])
+            for _ in 0..<2 {
+                var query = SpendQuery()
+                query.by = [.group]
+                let groups = try await gateway.spend.spend(.all(stage.user), query).lines
+                #expect(
+                    groups.reduce(into: [:]) { $0[$1.group ?? "-", default: 0] += $1.calls } == [
+                        "herders": 1, "night-shift": 1, "-": 2,
+                    ])
+                query.by = [.group, .user, .model]
+                let people = try await gateway.spend.spend(.all(stage.user), query).lines
+                #expect(
+                    Set(people.map { "\($0.group ?? "-") \($0.username ?? "-")" }) == ["herders bob", "night-shift bob", "- ada"])
+                // Summed, and before.
+                try await gateway.spendFollower.follow()
+            }
         }
     }
 

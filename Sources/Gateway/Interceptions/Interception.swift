@@ -15,6 +15,8 @@ package struct InterceptionScope: Sendable {
 /// Which calls are asked for; nil fields do not narrow.
 package struct InterceptionFilter: Sendable {
     package var initiator: UserID?
+    /// The name of a group: of those who are in it now.
+    package var group: String?
     /// The provider's type.
     package var provider: String?
     package var providerName: String?

@@ -8,6 +8,8 @@ struct InterceptionNarrowing: Sendable {
     let filter: InterceptionFilter
     /// All calls with a cost in the range, where there are few of them.
     private var costly: [UUID]?
+    /// Who is in the group of the filter.
+    private var members: [UUID]?
 
     /// Without a filter.
     init(_ scope: InterceptionScope) {
@@ -19,6 +21,7 @@ struct InterceptionNarrowing: Sendable {
     init(_ scope: InterceptionScope, _ filter: InterceptionFilter, _ pool: PostgresPool) async throws {
         self.scope = scope
         self.filter = filter
+        if let group = filter.group { members = try await Self.members(of: group, scope, pool) }
         guard let range = costs("l") else { return }
         let found = try await pool.query(
             """
@@ -30,6 +33,19 @@ struct InterceptionNarrowing: Sendable {
 
     private static let few = 2000
 
+    /// Asked first, so that the list is planned for so many people as there are.
+    private static func members(of group: String, _ scope: InterceptionScope, _ pool: PostgresPool) async throws -> [UUID] {
+        let rows = try await pool.query(
+            """
+            SELECT array_remove(array_agg(m.user_id), NULL) AS members FROM groups g LEFT JOIN group_members m ON m.group_id = g.id
+            WHERE g.organization_id = \(scope.organization) AND g.name = \(group.storable) GROUP BY g.id
+            """)
+        guard let row = rows.first else {
+            throw AppError(.notFound, "There is no group named '\(group.prefix(64))'.", field: "group")
+        }
+        return try row["members"]
+    }
+
     /// - Parameter row: the alias of `ai_interceptions`.
     func condition(_ row: String) -> Query {
         var query: Query = "\(unsafeSQL: row).organization_id = \(scope.organization)"
@@ -38,6 +54,7 @@ struct InterceptionNarrowing: Sendable {
         }
         if let user = scope.user { query += " AND \(unsafeSQL: row).initiator_id = \(user)" }
         if let user = filter.initiator { query += " AND \(unsafeSQL: row).initiator_id = \(user)" }
+        if let members { query += " AND \(unsafeSQL: row).initiator_id = ANY(\(members))" }
         and("provider", filter.provider)
         and("provider_name", filter.providerName)
         and("model", filter.model)

@@ -4,7 +4,10 @@ import ModelAPI
 
 /// What spend can be told by.
 package enum SpendDimension: String, Sendable, CaseIterable {
-    case user, provider, model, client, task, day
+    case user
+    /// Of those who are in it now. Who is in two counts in both, so that lines may add up to more than was spent.
+    case group
+    case provider, model, client, task, day
 }
 
 /// Of whose spend, and of when.
@@ -25,6 +28,8 @@ package struct SpendQuery: Sendable {
 package struct SpendLine: Sendable {
     package var user: UserID?
     package var username: String?
+    /// Nil also for people who are in none.
+    package var group: String?
     package var provider: String?
     package var model: String?
     package var client: String?

@@ -39,7 +39,8 @@ package struct SpendStore: Sendable {
             }
         }
         let columns: [SpendDimension: String] = [
-            .user: "user_id", .provider: "provider", .model: "model", .client: "client", .task: "task_id", .day: "day",
+            .user: "user_id", .group: "group_name", .provider: "provider", .model: "model", .client: "client", .task: "task_id",
+            .day: "day",
         ]
         let by = query.by.compactMap { columns[$0] }
         func column(_ dimension: SpendDimension, _ type: String) -> String {
@@ -74,17 +75,17 @@ package struct SpendStore: Sendable {
                 WHERE c.organization_id = \(scope.organization) AND (\(scope.user)::uuid IS NULL OR c.user_id = \(scope.user))
                   AND (l.settled_at AT TIME ZONE 'UTC')::date >= first AND (l.settled_at AT TIME ZONE 'UTC')::date < past
             ), added AS (
-                SELECT \(unsafeSQL: column(.user, "uuid")) AS user_id, \(unsafeSQL: column(.provider, "text")) AS provider,
-                       \(unsafeSQL: column(.model, "text")) AS model, \(unsafeSQL: column(.client, "text")) AS client,
+                SELECT \(unsafeSQL: column(.user, "uuid")) AS user_id, \(unsafeSQL: column(.group, "text")) AS group_name,
+                       \(unsafeSQL: column(.provider, "text")) AS provider, \(unsafeSQL: column(.model, "text")) AS model, \(unsafeSQL: column(.client, "text")) AS client,
                        \(unsafeSQL: column(.task, "uuid")) AS task_id, \(unsafeSQL: column(.day, "date")) AS day,
                        sum(calls)::bigint AS calls, sum(input_tokens)::bigint AS input,
                        sum(cache_read_input_tokens)::bigint AS cache_read, sum(cache_write_5m_tokens)::bigint AS cache_5m,
                        sum(cache_write_1h_tokens)::bigint AS cache_1h, sum(output_tokens)::bigint AS output,
                        sum(reasoning_tokens)::bigint AS reasoning, sum(web_searches)::bigint AS searches, sum(cost)::bigint AS cost
-                FROM lines s \(unsafeSQL: by.isEmpty ? "HAVING count(*) > 0" : "GROUP BY " + by.map { "s." + $0 }.joined(separator: ", "))
+                FROM \(unsafeSQL: Self.source(by)) s \(unsafeSQL: by.isEmpty ? "HAVING count(*) > 0" : "GROUP BY " + by.map { "s." + $0 }.joined(separator: ", "))
                 ORDER BY sum(cost) DESC \(unsafeSQL: by.map { ", s." + $0 }.joined()) LIMIT \(query.limit)
             )
-            SELECT b.first::text AS first, a.user_id, u.username, a.provider, a.model, a.client,
+            SELECT b.first::text AS first, a.user_id, u.username, a.group_name, a.provider, a.model, a.client,
                    nullif(a.task_id, \(Self.noTask)) AS task_id, a.day::text AS day, a.calls, a.input, a.cache_read, a.cache_5m, a.cache_1h,
                    a.output, a.reasoning, a.searches, a.cost
             FROM bounds b LEFT JOIN added a ON true LEFT JOIN users u ON u.id = a.user_id
@@ -92,11 +93,27 @@ package struct SpendStore: Sendable {
             """)
         let lines = try rows.filter { try $0["calls", as: Int?.self] != nil }.map { row in
             SpendLine(
-                user: try row["user_id"], username: try row["username"], provider: try row["provider"], model: try row["model"],
-                client: try row["client"], task: try row["task_id"], day: try row["day"], calls: try row["calls"],
+                user: try row["user_id"], username: try row["username"], group: try row["group_name"],
+                provider: try row["provider"],
+                model: try row["model"], client: try row["client"], task: try row["task_id"], day: try row["day"],
+                calls: try row["calls"],
                 usage: try InterceptionStore.usage(row), cost: try row["cost"])
         }
         return (try rows[0]["first"], lines)
+    }
+
+    /// What is added up: the lines themselves, or, by group, what each person spent beside each group that the person is in.
+    private static func source(_ by: [String]) -> String {
+        guard by.contains("group_name") else { return "lines" }
+        let others = (["user_id"] + by.filter { $0 != "group_name" && $0 != "user_id" }).map { "s.\($0)" }.joined(separator: ", ")
+        let sums = [
+            "calls", "input_tokens", "cache_read_input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens",
+            "reasoning_tokens", "web_searches", "cost",
+        ].map { "sum(s.\($0)) AS \($0)" }.joined(separator: ", ")
+        return """
+            (SELECT p.*, g.name AS group_name FROM (SELECT \(others), \(sums) FROM lines s GROUP BY \(others)) p
+             LEFT JOIN group_members m ON m.user_id = p.user_id LEFT JOIN groups g ON g.id = m.group_id)
+            """
     }
 
     /// - Parameter period: `2026-11`; nil is this month, by the database's clock.

@@ -12,6 +12,7 @@ package struct InterceptionDesk: Sendable {
     /// How the query of a list narrows it.
     package struct Query: Sendable {
         package var initiator: String?
+        package var group: String?
         package var provider: String?
         package var providerName: String?
         package var model: String?
@@ -42,7 +43,7 @@ package struct InterceptionDesk: Sendable {
     }
 
     /// The same calls as a file, without what was said in them: a page at a time, until there are no more or nobody reads on.
-    package func csv(
+    @Sendable package func csv(
         _ principal: Principal, _ query: Query, _ write: (String) async throws -> Void
     ) async throws {
         let (scope, filter) = try await narrow(principal, query)
@@ -51,6 +52,20 @@ package struct InterceptionDesk: Sendable {
         repeat {
             let page = try await gateway.interceptions.list(scope, filter, try PageRequest(limit: 1000, after: after))
             if !page.items.isEmpty { try await write(page.items.map { CSV.line(InterceptionCSV.cells($0)) }.joined()) }
+            after = page.next
+        } while after != nil
+    }
+
+    /// Conversations in the same way.
+    @Sendable package func sessionsCSV(
+        _ principal: Principal, _ query: Query, _ write: (String) async throws -> Void
+    ) async throws {
+        let (scope, filter) = try await narrow(principal, query)
+        try await write(CSV.line(SessionCSV.columns))
+        var after: String?
+        repeat {
+            let page = try await gateway.interceptions.sessions(scope, filter, try PageRequest(limit: 1000, after: after))
+            if !page.items.isEmpty { try await write(page.items.map { CSV.line(SessionCSV.cells($0)) }.joined()) }
             after = page.next
         } while after != nil
     }
@@ -108,6 +123,7 @@ package struct InterceptionDesk: Sendable {
     private func narrow(_ principal: Principal, _ query: Query) async throws -> (InterceptionScope, InterceptionFilter) {
         var filter = InterceptionFilter()
         if let initiator = query.initiator { filter.initiator = try await users.get(principal, initiator).id }
+        filter.group = query.group
         filter.provider = query.provider
         filter.providerName = query.providerName
         filter.model = query.model

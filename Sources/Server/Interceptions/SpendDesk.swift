@@ -25,6 +25,7 @@ package struct SpendDesk: Sendable {
             let names = query.by.map { dimension -> String? in
                 switch dimension {
                 case .user: row.username
+                case .group: row.group
                 case .provider: row.provider
                 case .model: row.model
                 case .client: row.client
@@ -62,7 +63,7 @@ package struct SpendDesk: Sendable {
 extension SpendLine {
     fileprivate var shown: SpendRow {
         SpendRow(
-            userID: user?.description, username: username, provider: provider, model: model, client: client,
+            userID: user?.description, username: username, group: group, provider: provider, model: model, client: client,
             taskID: task?.description, day: day, calls: calls, usage: usage.shown, costNanoDollars: cost.value)
     }
 }

@@ -18,20 +18,33 @@ struct InterceptionRoutes: Sendable {
     }
 
     @Sendable func list(_ call: Call) async throws -> Response {
-        if call.incoming.query("format") == "csv" { return try await csv(call) }
+        if try isFile(call) { return try csv(call, desk.csv) }
         return try .json(
             try await desk.list(
                 call.principal, try .init(call.incoming), try call.incoming.page(), requestID: call.incoming.requestID))
     }
 
-    private func csv(_ call: Call) async throws -> Response {
+    /// - Throws: `badRequest` for a format that there is not.
+    private func isFile(_ call: Call) throws -> Bool {
+        switch call.incoming.query("format") ?? "json" {
+        case "json": return false
+        case "csv": return true
+        case let format:
+            throw AppError(.badRequest, "format is '\(format.prefix(32))'; it can be 'json' or 'csv'.", field: "format")
+        }
+    }
+
+    private typealias File =
+        @Sendable (Principal, InterceptionDesk.Query, _ write: (String) async throws -> Void) async throws -> Void
+
+    private func csv(_ call: Call, _ file: @escaping File) throws -> Response {
         let query = try InterceptionDesk.Query(call.incoming)
         let principal = call.principal
         return Response(
             status: .ok, headers: [.contentType: "text/csv; charset=utf-8"],
-            body: ResponseBody { [desk] writer in
+            body: ResponseBody { writer in
                 var sink = writer
-                try await desk.csv(principal, query) { try await sink.write(ByteBuffer(string: $0)) }
+                try await file(principal, query) { try await sink.write(ByteBuffer(string: $0)) }
                 try await sink.finish(nil)
             })
     }
@@ -41,7 +54,8 @@ struct InterceptionRoutes: Sendable {
     }
 
     @Sendable func sessions(_ call: Call) async throws -> Response {
-        try .json(
+        if try isFile(call) { return try csv(call, desk.sessionsCSV) }
+        return try .json(
             try await desk.sessions(
                 call.principal, try .init(call.incoming), try call.incoming.page(), requestID: call.incoming.requestID))
     }
@@ -71,6 +85,7 @@ extension InterceptionDesk.Query {
     init(_ incoming: Incoming) throws {
         self.init()
         initiator = incoming.query("initiator")
+        group = incoming.query("group")
         provider = incoming.query("provider")
         providerName = incoming.query("provider_name")
         model = incoming.query("model")

@@ -20,6 +20,7 @@ struct AuditCommand: AsyncParsableCommand {
         @OptionGroup var connection: Connection
         @Option(help: "How many of each.") var limit = 50
         @Option(help: "Only what this user did.") var user: String?
+        @Option(help: "Only calls of those who are in this group.") var group: String?
         @Option(help: "Only calls of this model.") var model: String?
         @Option(help: "Only calls with these words in prompt or answer.") var text: String?
         @Option(help: "Only calls that asked for this tool.") var tool: String?
@@ -35,12 +36,13 @@ struct AuditCommand: AsyncParsableCommand {
                     let list: InterceptionList = try await client.get(
                         APIPaths.interceptions,
                         query: [
-                            ("limit", "\(limit)"), ("initiator", user), ("model", model), ("text", text), ("tool", tool),
+                            ("limit", "\(limit)"), ("initiator", user), ("group", group), ("model", model), ("text", text),
+                            ("tool", tool),
                             ("decision", decision),
                         ])
                     record.interceptions = list.interceptions
                 }
-                if [model, text, tool, decision].allSatisfy({ $0 == nil }) {
+                if [group, model, text, tool, decision].allSatisfy({ $0 == nil }) {
                     record.facts = try await changes(client)
                 }
                 try connection.show(record) { record in

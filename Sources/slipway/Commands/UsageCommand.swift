@@ -6,13 +6,13 @@ struct UsageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "usage", abstract: "What model calls cost in a month, by user and model.",
         discussion: """
-            With --by, --from, --to or --format: of any days, by any of user, provider, model, client, task and day.
+            With --by, --from, --to or --format: of any days, by any of user, group, provider, model, client, task and day.
             """,
         subcommands: [Session.self, Reconcile.self])
     @OptionGroup var connection: Connection
     @Option(help: "Month, e.g. 2026-11. Default: this one (UTC).") var month: String?
     @Flag(help: "Everybody's, for admins and auditors.") var all = false
-    @Option(help: "By what, with commas: user, provider, model, client, task, day.") var by: String?
+    @Option(help: "By what, with commas: user, group, provider, model, client, task, day.") var by: String?
     @Option(help: "The first day (UTC), e.g. 2026-11-01. Default: of this month.") var from: String?
     @Option(help: "The first day that is not meant.") var to: String?
     @Option(help: "'csv', or 'focus' for CSV in the columns of FOCUS 1.0.") var format: String?
@@ -67,6 +67,7 @@ extension SpendRow {
     fileprivate func name(_ dimension: String) -> String? {
         switch dimension {
         case "user": username
+        case "group": group
         case "provider": provider
         case "model": model
         case "client": client
