@@ -39,7 +39,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [true, false]) func `a call that needs an approval pauses the task until somebody answers`(isGiven: Bool) async throws {
+    @Test(arguments: [true, false]) func `a call that needs an approval pauses the task until somebody answers`(isGiven: Bool)
+        async throws
+    {
         let script = [Self.execute("echo send it >> ../log"), .answer(.text("Done."))]
         try await Bench.with(script) { bench in
             let task = try await bench.create()
