@@ -99,7 +99,8 @@ final class CodingScene: Sendable {
             let one = try await reader.get(APIPaths.interceptions + "/" + id)
             guard one.status == 200 else { return false }
             found = try one.json(Interception.self)
-            return found?.status != "open" && found?.ledger?.isEmpty == false
+            // Content is written beside the booking.
+            return found?.status != "open" && found?.ledger?.isEmpty == false && found?.content == "complete"
         }
         return found!
     }
