@@ -62,6 +62,8 @@ package struct AuditRecord: Sendable, Equatable {
             guard let interception = id("interception_id"), case .number(let attempt) = values["attempt"] else { return nil }
             return "\(interception)/\(attempt)"
         }
+        // Of a finding the id says of what call, in which part, and the how-manieth it is.
+        if form.hasPrefix("finding-") { if case .text(let id) = values["id"] { return id } else { return nil } }
         if form.hasPrefix("correction-") {
             guard let interception = id("interception_id"), case .number(let attempt) = values["attempt"],
                 case .number(let n) = values["n"]

@@ -55,7 +55,8 @@ struct YAMLFields {
         var column: Int
     }
 
-    /// Where something stands that could be an anchor. Anchors follow white space, a bracket, a comma or a colon, and have a name.
+    /// Where something stands that could be an anchor. Anchors follow white space, a bracket, a comma or a colon, and have a name, which to
+    /// libyaml is letters, digits, `_` and `-`: `cd build && make` is none.
     private static func anchor(in text: String) -> Place? {
         guard text.utf8.contains(UInt8(ascii: "&")) else { return nil }
         let before = Set(" \t[]{},:?-\"'!>|".unicodeScalars)
@@ -66,7 +67,9 @@ struct YAMLFields {
             for (column, scalar) in scalars.enumerated() {
                 defer { last = scalar }
                 guard scalar == "&", before.contains(last) || column == 0, column + 1 < scalars.count else { continue }
-                if !scalars[column + 1].properties.isWhitespace { return Place(line: number + 1, column: column + 1) }
+                let next = scalars[column + 1]
+                let isName = next.isASCII && (next.properties.isAlphabetic || ("0"..."9").contains(next)) || next == "_" || next == "-"
+                if isName { return Place(line: number + 1, column: column + 1) }
             }
         }
         return nil

@@ -335,7 +335,7 @@ import Testing
                         }
                         return await group.reduce(into: [Int: Set<String>]()) { $0[$1.0, default: []].insert($1.1) }
                     }
-                    #expect(texts.values.allSatisfy { $0.count == 1 })
+                    #expect(texts.values.allSatisfy { $0.count == 1 }, "\(texts.values.filter { $0.count > 1 })")
                     #expect(upstream.count == 10)
                     #expect(try await stage.ledger().count == 10)
                     #expect(try await replays(stage) == 90)

@@ -43,11 +43,12 @@ struct AttemptQueue {
     /// Nil: nothing is left, or the provider's calls have used up their retries.
     mutating func next(after verdict: AttemptVerdict) -> Attempt? {
         guard made < Self.most else { return nil }
-        if made > 0, let current, !health.mayRetry(current.provider) { return nil }
+        // Nothing was done yet, and a fresh connection cannot fail so again: no retry that would have to be rationed.
         if case .sameAgain = verdict, let current, let key {
             made += 1
             return Attempt(target: current, key: key, isOnFreshConnection: true)
         }
+        if made > 0, let current, !health.mayRetry(current.provider) { return nil }
         if case .otherKey = verdict, let current, let key = keys.popFirst() {
             made += 1
             self.key = key

@@ -32,7 +32,9 @@ extension Gateway {
                     let taken = KeyTaken(first: answer.first, requestHash: answer.requestHash)
                     if let answer = try await replay(prepared, claim, taken) { return answer }
                 case .failed(let error): throw error
-                case .neverSent: break
+                case .neverSent(let taken):
+                    // It runs elsewhere: those who waited here need not find that out one after the other.
+                    if let taken, let answer = try await replay(prepared, claim, taken) { return answer }
                 }
             }
         }
@@ -49,8 +51,9 @@ extension Gateway {
         do {
             record = try await hold(prepared, claim)
         } catch {
-            answer.begin(.neverSent)
+            // In this order: who wakes up must not find the same answer again.
             keyed.leave(claim.key, answer)
+            answer.begin(.neverSent(error as? KeyTaken))
             throw error
         }
         guard let reader = answer.reader() else { throw AppError(.internal, "A new answer is too long.") }

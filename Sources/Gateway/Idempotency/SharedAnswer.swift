@@ -16,7 +16,8 @@ final class SharedAnswer: Sendable {
         /// Of a call that is on record.
         case failed(AppError)
         /// It was never sent: somebody else may.
-        case neverSent
+        /// With what the key stands for, where another server has it.
+        case neverSent(KeyTaken?)
     }
 
     /// What is kept for those who come late. An answer that grows beyond it is for those who read it already.

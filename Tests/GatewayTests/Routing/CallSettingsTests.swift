@@ -115,19 +115,20 @@ import Testing
         let (asked, answers) = (NIOLockedValueBox(0), NIOLockedValueBox(true))
         let hasLeft = NIOLockedValueBox(false)
         try await Stage.with({ connection in
-            guard try await connection.request() != nil else { return }
-            asked.withLockedValue { $0 += 1 }
-            try await eventually { hasLeft.withLockedValue { $0 } }
-            guard answers.withLockedValue({ $0 }) else { return await connection.untilClosed() }
-            if stream {
-                let events = Upstream.messageStream(output: 77)
-                try await connection.send(Upstream.head("text/event-stream") + events.map(Upstream.chunk).joined())
-                try await connection.send(Upstream.lastChunk)
-            } else {
-                let answer = Upstream.message(output: 77)
-                try await connection.send(Upstream.head(length: answer.utf8.count) + answer)
+            // The second call comes over the same connection.
+            while try await connection.request() != nil {
+                asked.withLockedValue { $0 += 1 }
+                try await eventually { hasLeft.withLockedValue { $0 } }
+                guard answers.withLockedValue({ $0 }) else { return await connection.untilClosed() }
+                if stream {
+                    let events = Upstream.messageStream(output: 77)
+                    try await connection.send(Upstream.head("text/event-stream") + events.map(Upstream.chunk).joined())
+                    try await connection.send(Upstream.lastChunk)
+                } else {
+                    let answer = Upstream.message(output: 77)
+                    try await connection.send(Upstream.head(length: answer.utf8.count) + answer)
+                }
             }
-            await connection.untilClosed()
         }) { stage in
             try await stage.gateway(providers: [provider(stage, .anthropic, .init(drainSeconds: 1))]) { gateway in
                 for (number, doesAnswer) in [true, false].enumerated() {

@@ -35,23 +35,28 @@ final class Stage: Sendable {
     static func with<R: Sendable>(
         maxConnections: Int = 12, _ script: @escaping RawServer.Script = Upstream.answer(), _ body: (Stage) async throws -> R
     ) async throws -> R {
-        try await withDatabase(maxConnections: maxConnections) { pool in
-            try await RawServer.with(script) { server in
-                let transport = HTTPTransport(logger: .quiet)
-                let url = String(server.url.dropLast())
-                do {
-                    let stage = Stage(
-                        pool, transport, url, try await makeUser(pool, "ada"), try KeyRing(text: KeyRing.generatedText(id: "k1")))
-                    let result = try await body(stage)
-                    await transport.shutdown()
-                    return result
-                } catch {
-                    await transport.shutdown()
-                    throw error
+        try await places.use {
+            try await withDatabase(maxConnections: maxConnections) { pool in
+                try await RawServer.with(script) { server in
+                    let transport = HTTPTransport(logger: .quiet)
+                    let url = String(server.url.dropLast())
+                    do {
+                        let stage = Stage(
+                            pool, transport, url, try await makeUser(pool, "ada"),
+                            try KeyRing(text: KeyRing.generatedText(id: "k1")))
+                        let result = try await body(stage)
+                        await transport.shutdown()
+                        return result
+                    } catch {
+                        await transport.shutdown()
+                        throw error
+                    }
                 }
             }
         }
     }
+
+    private static let places = Places(16)
 
     static func makeUser(_ pool: PostgresPool, _ name: String, roles: Set<Role> = [.member]) async throws -> Principal {
         let id = UserID()
