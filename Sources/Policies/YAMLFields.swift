@@ -68,7 +68,8 @@ struct YAMLFields {
                 defer { last = scalar }
                 guard scalar == "&", before.contains(last) || column == 0, column + 1 < scalars.count else { continue }
                 let next = scalars[column + 1]
-                let isName = next.isASCII && (next.properties.isAlphabetic || ("0"..."9").contains(next)) || next == "_" || next == "-"
+                let isName =
+                    next.isASCII && (next.properties.isAlphabetic || ("0"..."9").contains(next)) || next == "_" || next == "-"
                 if isName { return Place(line: number + 1, column: column + 1) }
             }
         }

@@ -59,7 +59,9 @@ import Testing
             #expect(asked.header("x-api-key") == ["sk-ant-of-the-provider"])
             #expect(!asked.head.contains(scene.token) && !asked.body.contains(scene.token))
             let call = try await scene.recorded(answer)
-            #expect(call.client == "Claude Code" && call.sessionID == "5e55-1" && call.prompt == "go" && call.status == "completed")
+            #expect(call.client == "Claude Code" && call.status == "completed")
+            #expect(call.sessionID == "5e55-1")
+            #expect(call.prompt == "go")
         }
     }
 

@@ -44,7 +44,11 @@ import Testing
                     "POST", "/api/v2/ai-gateway/demo/v1/messages", Data("{".utf8))
                 let metrics = try await Client(server, token: admin).get("/metrics").text
                 #expect(metrics.contains("gen_ai_client_operation_duration_seconds_count{"))
-                #expect(metrics.contains(#"slipway_telemetry_spans_total{result="exported"} 2"#))
+                // Counted when the collector has said that it took them, which is after it has them.
+                try await eventually("both spans are counted") {
+                    try await Client(server, token: admin).get("/metrics").text
+                        .contains(#"slipway_telemetry_spans_total{result="exported"} 2"#)
+                }
                 server.signal(SIGTERM)
                 #expect(await server.ended() == 0)
                 #expect(collector.spans.contains { $0["error.type"] == "bad_request" })
