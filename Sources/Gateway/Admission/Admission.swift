@@ -4,7 +4,7 @@ import NIOConcurrencyHelpers
 /// The one gate that every call passes, whatever entrance it comes through: shutdown, bounds, how many are under way.
 package final class Admission: Sendable {
     package struct Limits: Sendable {
-        /// Calls under way in this process.
+        /// Calls under way in this process; each holds two connections and some 50 KiB.
         package var concurrency: Int
         package var bodyBytes: Int
         /// Ended calls that wait to be booked while the database is away; beyond it new calls are refused.
@@ -15,7 +15,7 @@ package final class Admission: Sendable {
         package var queueTime: Duration
 
         package init(
-            concurrency: Int = 5000, bodyBytes: Int = 32 << 20, pendingSettlements: Int = 10_000, queueLength: Int = 200,
+            concurrency: Int = 10_000, bodyBytes: Int = 32 << 20, pendingSettlements: Int = 10_000, queueLength: Int = 200,
             queueTime: Duration = .seconds(10)
         ) {
             self.queueLength = queueLength
