@@ -28,6 +28,7 @@ package struct AuditRecord: Sendable, Equatable {
         self.form = name
         values = [:]
         for field in form.fields { values[field.name] = try reader.value() }
+        if let tail = form.tail, !reader.isAtEnd { values[tail.name] = try reader.value() }
         guard reader.isAtEnd else { throw AppError(.badRequest, "The record has more fields than \(name).") }
     }
 
@@ -36,11 +37,12 @@ package struct AuditRecord: Sendable, Equatable {
         guard let known = RecordForm.named(form) else {
             throw AppError(.badRequest, "'\(form.prefix(40))' is no form of a record that this version knows.")
         }
-        guard values.count == known.fields.count else {
-            throw AppError(.badRequest, "The record has \(values.count) fields, but \(form) has \(known.fields.count).")
+        let fields = known.fields + (known.tail.flatMap { values[$0.name] == nil ? nil : [$0] } ?? [])
+        guard values.count == fields.count else {
+            throw AppError(.badRequest, "The record has \(values.count) fields, but \(form) has \(fields.count).")
         }
         var canonical = Canonical(form)
-        for field in known.fields {
+        for field in fields {
             switch (values[field.name], field.kind) {
             case (.some(.none), _): canonical.add(String?.none)
             case (.text(let text), .text): canonical.add(text)
@@ -109,7 +111,8 @@ extension AuditRecord: Codable {
         func wrong(_ name: String) -> DecodingError {
             DecodingError.dataCorruptedError(forKey: Key(name), in: container, debugDescription: "\(name) cannot be read")
         }
-        for (name, kind) in known.fields {
+        let tail = known.tail.flatMap { container.contains(Key($0.name)) ? [$0] : nil } ?? []
+        for (name, kind) in known.fields + tail {
             let key = Key(name)
             if try container.decodeNil(forKey: key) {
                 values[name] = Value.none

@@ -14,12 +14,15 @@ package struct RecordForm: Sendable {
 
     package var name: String
     package var fields: [(name: String, kind: Kind)]
+    /// A field that some records of this form have behind the others: it was added before every new field became a new form.
+    package var tail: (name: String, kind: Kind)?
 
     package static func named(_ name: String) -> RecordForm? { all[name] }
 
     /// `name:kind` each, in the order of the canonical bytes.
-    private init(_ name: String, _ fields: String) {
+    private init(_ name: String, _ fields: String, tail: (name: String, kind: Kind)? = nil) {
         self.name = name
+        self.tail = tail
         self.fields = fields.split(separator: " ").map { field in
             let parts = field.split(separator: ":")
             guard parts.count == 2, let letter = parts[1].first, let kind = Kind(rawValue: letter) else {
@@ -47,7 +50,7 @@ package struct RecordForm: Sendable {
             RecordForm("interception-1", interception),
             RecordForm("interception-2", interception + " content_mode:s"),
             RecordForm("interception-3", interception + " content_mode:s replay_of:u"),
-            RecordForm("ledger-1", ledger),
+            RecordForm("ledger-1", ledger, tail: ("service_tier", .text)),
             RecordForm("ledger-2", ledger + " service_tier:s"),
             RecordForm(
                 "correction-1",

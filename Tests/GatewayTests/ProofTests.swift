@@ -71,6 +71,33 @@ import Testing
         }
     }
 
+    @Test func `a ledger row whose tier was put on record under the first form's name is still the row on record`() async throws {
+        try await scene { stage, gateway, call in
+            try await stage.pool.withConnection { connection in
+                let rows = try await connection.query(
+                    """
+                    SELECT chain, n, prev, digest, kind, subject, at FROM audit_entries
+                    WHERE kind = 'ledger' AND subject = \(call.id.description + "/1")
+                    """)
+                var link = try AuditLink(try #require(rows.first))
+                func row() async throws -> Canonical {
+                    try #require(try await RecordRows(connection: connection).read([link])["ledger"]?[link.subject])
+                }
+                let now = try AuditRecord(try await row())
+                #expect(now.form == "ledger-2" && now.values["service_tier"] == .text("standard"))
+                var first = now
+                first.form = "ledger-1"
+                link.digest = try first.canonical().digest
+                #expect(try await row().digest == link.digest)
+                #expect(try AuditRecord(try await row()) == first)
+                let file = try JSONEncoder().encode(first)
+                #expect(try JSONDecoder().decode(AuditRecord.self, from: file) == first)
+                link.digest = Data(count: 32)
+                #expect(try await AuditRecord(row()) == now)
+            }
+        }
+    }
+
     @Test func `an export says what retention removed, and only that may be missing`() async throws {
         try await scene { stage, gateway, _ in
             _ = try await gateway.rules.set(stage.user, contentDays: nil, recordDays: 30)

@@ -12,8 +12,7 @@ package struct AuditProver: Sendable {
     package func prove(_ principal: Principal, _ id: InterceptionID) async throws -> AuditProofFile {
         // So that also what happened just now is signed.
         try await checkpoints.makeIfNeeded()
-        return try await pool.withTransaction { connection in
-            try await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return try await pool.withSnapshot { connection in
             let isThere = try await !connection.query(
                 "SELECT FROM ai_interceptions WHERE id = \(id) AND organization_id = \(principal.organization)"
             ).isEmpty

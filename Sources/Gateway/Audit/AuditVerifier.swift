@@ -15,8 +15,7 @@ struct AuditVerifier {
     private static let pageSize = 1000
 
     func run() async throws -> AuditReport {
-        try await pool.withTransaction { connection in
-            try await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try await pool.withSnapshot { connection in
             var report = AuditReport()
             var walk = ChainWalk(heads: try await CheckpointCheck(anchor: anchor).run(connection, &report))
             let tombstones = try await TombstoneCheck(connection: connection).checked(&report)

@@ -13,7 +13,7 @@ struct RecordRows {
         func subjects(_ kind: AuditEntry.Kind) -> [String] { page.filter { $0.kind == kind.rawValue }.map(\.subject) }
         return [
             AuditEntry.Kind.interception.rawValue: try await interceptions(subjects(.interception)),
-            AuditEntry.Kind.ledger.rawValue: try await ledger(subjects(.ledger)),
+            AuditEntry.Kind.ledger.rawValue: try await ledger(page.filter { $0.kind == AuditEntry.Kind.ledger.rawValue }),
             AuditEntry.Kind.attempt.rawValue: try await AttemptRows.canonicals(subjects(.attempt), connection),
             AuditEntry.Kind.correction.rawValue: try await corrections(subjects(.correction)),
             AuditEntry.Kind.tool.rawValue: try await toolCalls(subjects(.tool)),
@@ -54,9 +54,10 @@ struct RecordRows {
             })
     }
 
-    private func ledger(_ subjects: [String]) async throws -> [String: Canonical] {
-        if subjects.isEmpty { return [:] }
-        let ids = subjects.compactMap { UUID(uuidString: String($0.prefix { $0 != "/" })) }
+    private func ledger(_ links: [AuditLink]) async throws -> [String: Canonical] {
+        if links.isEmpty { return [:] }
+        let ids = links.compactMap { UUID(uuidString: String($0.subject.prefix { $0 != "/" })) }
+        let digests = Dictionary(links.map { ($0.subject, $0.digest) }) { first, _ in first }
         let rows = try await connection.query(
             """
             SELECT l.*, \(unsafeSQL: microseconds("l.settled_at")) AS settled, i.status, i.http_status, i.error, i.provider_response_id,
@@ -75,21 +76,24 @@ struct RecordRows {
                     reasoning: try row["reasoning_tokens"],
                     webSearches: try row["web_searches"], ttlUnknown: try row["ttl_unknown"],
                     serviceTier: try row["service_tier", as: String?.self].flatMap(ServiceTier.init(rawValue:)))
-                let canonical = LedgerDigest.canonical(
-                    .init(
-                        interception: id, attempt: attempt, organization: try row["organization_id"], user: try row["user_id"],
-                        budgets: try row["budget_ids"], provider: try row["provider"], model: try row["model"],
-                        state: try row["state"],
-                        usage: usage, hold: try row["hold"], cost: try row["cost"], price: try row["price_id"],
-                        answerHash: try row["answer_hash"], answerSize: try row["answer_size"], toolsHash: try row["tools_hash"],
-                        settledAt: try row["settled"], status: try row["status"], httpStatus: try row["http_status"],
-                        error: try row["error"],
-                        responseID: try row["provider_response_id"], stopReason: try row["stop_reason"]))
+                let digest = LedgerDigest(
+                    interception: id, attempt: attempt, organization: try row["organization_id"], user: try row["user_id"],
+                    budgets: try row["budget_ids"], provider: try row["provider"], model: try row["model"],
+                    state: try row["state"],
+                    usage: usage, hold: try row["hold"], cost: try row["cost"], price: try row["price_id"],
+                    answerHash: try row["answer_hash"], answerSize: try row["answer_size"], toolsHash: try row["tools_hash"],
+                    settledAt: try row["settled"], status: try row["status"], httpStatus: try row["http_status"],
+                    error: try row["error"],
+                    responseID: try row["provider_response_id"], stopReason: try row["stop_reason"])
+                let subject = "\(id)/\(attempt)"
+                var canonical = LedgerDigest.canonical(digest)
+                if usage.serviceTier != nil, canonical.digest != digests[subject] {
+                    let first = LedgerDigest.canonical(digest, tiered: "ledger-1")
+                    if first.digest == digests[subject] { canonical = first }
+                }
                 // The end of a call is the moment of its booking.
-                return (
-                    "\(id)/\(attempt)",
-                    try row["is_end", as: Bool?.self] == true ? canonical : Canonical("the end of the call is another")
-                )
+                let isEnd = try row["is_end", as: Bool?.self] == true
+                return (subject, isEnd ? canonical : Canonical("the end of the call is another"))
             })
     }
 

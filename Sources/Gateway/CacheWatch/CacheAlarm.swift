@@ -93,8 +93,10 @@ package struct CacheCollapse: Sendable, Equatable {
 
 extension InterceptionStore {
     /// The excerpts come from the recorded requests: what was deleted there is not shown here, nor is what another person asked.
-    func cacheCollapse(_ organization: OrganizationID, _ id: InterceptionID) async throws -> CacheCollapse? {
-        let rows = try await pool.query(
+    func cacheCollapse(_ organization: OrganizationID, _ id: InterceptionID, _ connection: PostgresConnection) async throws
+        -> CacheCollapse?
+    {
+        let rows = try await connection.query(
             """
             SELECT c.previous_id, c.cached_before, c.cached_now, c.place, c.message, c.byte_offset, c.previous_offset
             FROM ai_cache_collapses c
@@ -106,10 +108,10 @@ extension InterceptionStore {
         var found = try CacheCollapse(
             previous: row["previous_id"], cachedBefore: row["cached_before"], cachedNow: row["cached_now"], place: row["place"],
             message: row["message"], offset: row["byte_offset"], previousOffset: row["previous_offset"])
-        if let offset = found.offset, let body = try await contents.body(organization, id, .request) {
+        if let offset = found.offset, let body = try await ContentStore.body(connection, organization, id, .request) {
             found.excerpt = RequestDifference.excerpt(ByteBuffer(bytes: body.bytes), at: offset)
         }
-        if let offset = found.previousOffset, let body = try await contents.body(organization, found.previous, .request) {
+        if let offset = found.previousOffset, let body = try await ContentStore.body(connection, organization, found.previous, .request) {
             found.previousExcerpt = RequestDifference.excerpt(ByteBuffer(bytes: body.bytes), at: offset)
         }
         return found

@@ -34,7 +34,13 @@ struct ContentStore: Sendable {
 
     /// The recorded bytes; nil when there are none, or when some of them were deleted.
     func body(_ organization: OrganizationID, _ interception: InterceptionID, _ part: Content.Part) async throws -> Body? {
-        let rows = try await pool.query(
+        try await pool.withConnection { try await Self.body($0, organization, interception, part) }
+    }
+
+    static func body(
+        _ connection: PostgresConnection, _ organization: OrganizationID, _ interception: InterceptionID, _ part: Content.Part
+    ) async throws -> Body? {
+        let rows = try await connection.query(
             """
             SELECT state, content_type, size, chunks FROM ai_contents
             WHERE interception_id = \(interception) AND part = \(part.rawValue) AND organization_id = \(organization)
@@ -43,7 +49,7 @@ struct ContentStore: Sendable {
         let list = try row["chunks", as: Data.self]
         let hashes = stride(from: 0, to: list.count, by: 32).map { list.subdata(in: $0..<min($0 + 32, list.count)) }
         var found: [Data: Data] = [:]
-        for chunk in try await pool.query(
+        for chunk in try await connection.query(
             """
             SELECT hash, encoding, data FROM ai_chunks WHERE organization_id = \(organization) AND hash = ANY(\(Array(Set(hashes))))
             """)

@@ -35,10 +35,17 @@ package struct InterceptionStore: Sendable {
 
     /// - Throws: `notFound`, also for somebody else's.
     package func get(_ scope: InterceptionScope, _ id: InterceptionID) async throws -> InterceptionDetail {
-        let rows = try await pool.query(select("WHERE \(InterceptionNarrowing(scope).condition("i")) AND i.id = \(id)"))
+        // A call ends, and its content is written, while it is read: what is shown together was there together.
+        try await pool.withSnapshot { try await get(scope, id, $0) }
+    }
+
+    private func get(
+        _ scope: InterceptionScope, _ id: InterceptionID, _ connection: PostgresConnection
+    ) async throws -> InterceptionDetail {
+        let rows = try await connection.query(select("WHERE \(InterceptionNarrowing(scope).condition("i")) AND i.id = \(id)"))
         guard let row = rows.first else { throw AppError(.notFound, "There is no model call \(id).", field: "interception") }
         let interception = try Self.interception(row)
-        let ledger = try await pool.query(
+        let ledger = try await connection.query(
             """
             SELECT attempt, state, input_tokens AS input, cache_read_input_tokens AS cache_read, cache_write_5m_tokens AS cache_5m,
                    cache_write_1h_tokens AS cache_1h, output_tokens AS output, reasoning_tokens AS reasoning, web_searches AS searches,
@@ -50,7 +57,7 @@ package struct InterceptionStore: Sendable {
                 attempt: try row["attempt"], state: try row["state"], usage: try Self.usage(row), hold: try row["hold"],
                 cost: try row["cost"], overrun: try row["overrun"], price: try row["price_id"], settledAt: try row["settled_at"])
         }
-        let tools = try await pool.query(
+        let tools = try await connection.query(
             """
             SELECT t.provider_tool_call_id AS id, t.tool, t.input, r.result, r.is_error
             FROM ai_tool_usages t
@@ -69,25 +76,27 @@ package struct InterceptionStore: Sendable {
         }
         var detail = InterceptionDetail(
             interception: interception, ledger: ledger, tools: tools, answer: "", thoughts: "", content: "absent")
-        detail.findings = try await pool.query(
+        detail.findings = try await connection.query(
             """
             SELECT place, path, subject, rule, effect, count FROM ai_findings
             WHERE call_id = \(id) AND organization_id = \(scope.organization) ORDER BY phase DESC, n
             """
         ).map { try FindingRows.finding($0) }
-        detail.cacheCollapse = try await cacheCollapse(scope.organization, id)
+        detail.cacheCollapse = try await cacheCollapse(scope.organization, id, connection)
         if interception.contentMode != .full {
             detail.content = interception.contentMode.rawValue
-        } else if let body = try await contents.body(scope.organization, id, .answer) {
+        } else if let body = try await ContentStore.body(connection, scope.organization, id, .answer) {
             detail.read(body, interception)
         } else {
-            try await tellRemoval(of: id, &detail)
+            try await tellRemoval(of: id, &detail, connection)
         }
         return detail
     }
 
-    private func tellRemoval(of id: InterceptionID, _ detail: inout InterceptionDetail) async throws {
-        let rows = try await pool.query(
+    private func tellRemoval(of id: InterceptionID, _ detail: inout InterceptionDetail, _ connection: PostgresConnection)
+        async throws
+    {
+        let rows = try await connection.query(
             """
             SELECT f.at FROM audit_tombstones t JOIN audit_facts f ON f.id = t.fact_id
             WHERE t.what = 'content' AND t.subject = \(id.description) LIMIT 1

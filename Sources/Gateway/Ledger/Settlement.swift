@@ -96,9 +96,9 @@ struct LedgerDigest {
     var responseID: String?
     var stopReason: String?
 
-    static func canonical(_ row: LedgerDigest) -> Canonical {
-        // The tier came later, and a form is never changed.
-        var canonical = Canonical(row.usage.serviceTier == nil ? "ledger-1" : "ledger-2")
+    /// - Parameter form: of a row that has a tier: it came later, and the first rows with one kept the name of those without.
+    static func canonical(_ row: LedgerDigest, tiered form: String = "ledger-2") -> Canonical {
+        var canonical = Canonical(row.usage.serviceTier == nil ? "ledger-1" : form)
         canonical.add(row.interception)
         canonical.add(row.attempt)
         canonical.add(row.organization)

@@ -62,8 +62,7 @@ final class SettingsCache: Sendable {
     /// Reads everything again.
     func refresh() async throws {
         let began = now()
-        let settings = try await pool.withTransaction { connection in
-            try await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        let settings = try await pool.withSnapshot { connection in
             let version = try await connection.query("SELECT version FROM settings_version")[0]["version", as: Int64.self]
             let stored = try await providers.all(connection)
             let policies = try await policies.all(connection)

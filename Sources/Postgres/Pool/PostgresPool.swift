@@ -79,6 +79,14 @@ package final class PostgresPool: Sendable {
         try await withConnection { try await $0.withTransaction(synchronousCommit: synchronousCommit, body) }
     }
 
+    /// All statements of `body`, which may only read, see the database as it was at one moment.
+    package func withSnapshot<Value: Sendable>(_ body: (PostgresConnection) async throws -> Value) async throws -> Value {
+        try await withTransaction { connection in
+            try await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return try await body(connection)
+        }
+    }
+
     /// Refuses new callers, waits for lent connections (at most `grace`, then cuts them), closes all. Idempotent.
     package func close(grace: Duration = .seconds(3)) async {
         let stopTimer = PostgresLoop.shared.schedule(after: grace) { [self] in
