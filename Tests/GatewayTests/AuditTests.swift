@@ -258,7 +258,7 @@ import Testing
                     isLost = try await loseLastSettlement(stage)
                 }
                 let calls = try await stage.count("ai_interceptions")
-                #expect(try await stage.count("ai_ledger") == calls - 1)
+                // Removed in one transaction, which the test made; the gateway may have noticed by now.
                 try await eventually { try await stage.count("ai_ledger") == calls }
                 let lines = try await stage.ledger()
                 #expect(lines.allSatisfy { $0.state == "final" && $0.status == "completed" && $0.cost == NanoDollars(60_000) })

@@ -111,7 +111,9 @@ extension InterceptionStore {
         if let offset = found.offset, let body = try await ContentStore.body(connection, organization, id, .request) {
             found.excerpt = RequestDifference.excerpt(ByteBuffer(bytes: body.bytes), at: offset)
         }
-        if let offset = found.previousOffset, let body = try await ContentStore.body(connection, organization, found.previous, .request) {
+        if let offset = found.previousOffset,
+            let body = try await ContentStore.body(connection, organization, found.previous, .request)
+        {
             found.previousExcerpt = RequestDifference.excerpt(ByteBuffer(bytes: body.bytes), at: offset)
         }
         return found
