@@ -9,7 +9,13 @@ import Testing
         for (input, count) in [(#""a""#, 1), (#"["a","b"]"#, 2), ("[1,2,3]", 1), ("[[1],[2],[3]]", 3), ("[]", 1)] {
             let body = #"{"input":\#(input),"model":"text-embedding-3-small","dimensions":5,"encoding_format":"base64"}"#
             let summary = try EmbeddingSummary.read(ByteBuffer(string: body), as: .openAI)
-            #expect(summary == EmbeddingSummary(model: "text-embedding-3-small", inputs: count))
+            let name = try #require(summary.modelValue)
+            let isNumbers = input.contains("1")
+            #expect(
+                summary
+                    == EmbeddingSummary(
+                        model: "text-embedding-3-small", inputs: count, holdsTokens: isNumbers, modelValue: name))
+            #expect(Array(body.utf8)[name].elementsEqual("\"text-embedding-3-small\"".utf8))
             #expect(summary.inputTokenBound(bodyBytes: body.utf8.count) >= body.utf8.count)
         }
         let one = try EmbeddingSummary.read(
@@ -28,6 +34,16 @@ import Testing
             }
         }
         #expect(throws: AppError.self) { try EmbeddingSummary.read(ByteBuffer(string: "{}"), as: .gemini, path: "/x") }
+        // The path's model was judged and priced: no other can be named beside it.
+        for body in [#"{"requests":[{"model":"models/g"},{"model":"models/h"}]}"#, #"{"model":"models/h","content":{"parts":[]}}"#]
+        {
+            #expect { try EmbeddingSummary.read(ByteBuffer(string: body), as: .gemini, path: "models/g:embedContent") } throws: {
+                ($0 as? AppError)?.field == "model"
+            }
+        }
+        let file = #"{"requests":[{"content":{"parts":[{"text":"a"},{"file_data":{"file_uri":"x"}}]}}]}"#
+        let stored = try EmbeddingSummary.read(ByteBuffer(string: file), as: .gemini, path: "models/g:batchEmbedContents")
+        #expect(RequestSummary(stored).inputTokenBound(bodyBytes: file.utf8.count) == nil)
     }
 
     @Test func `answers with embeddings tell their usage`() {

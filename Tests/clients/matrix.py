@@ -184,6 +184,31 @@ def too_much_is_the_package_s_own_error(client, stream):
     raise AssertionError(f"{client.limited.__name__} was not raised")
 
 
+def vectors_of_texts_come_as_they_were_asked_for():
+    client = Chat("matrix-openai", "matrix-model").client
+    # The package asks for base64 by itself, and decodes it.
+    answer = client.embeddings.create(model="matrix-model", input=["a", "bcd"], dimensions=3)
+    assert [item.embedding[:2] for item in answer.data] == [[1.0, 3.0], [3.0, 3.0]], answer
+    assert abs(answer.data[0].embedding[2] - 0.1) < 1e-6, answer
+    assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (30, 30), answer
+    numbers = client.embeddings.create(model="matrix-model", input="abc", encoding_format="float")
+    assert numbers.data[0].embedding == [3.0, 0.0, 0.1], numbers
+    packed = client.embeddings.with_raw_response.create(model="matrix-model", input="abc", encoding_format="base64")
+    assert json.loads(packed.text)["data"][0]["embedding"] == "AABAQAAAAADNzMw9", packed.text
+
+
+def vectors_of_another_protocol_are_refused_by_name():
+    for provider, model in PROVIDERS.items():
+        if provider == "matrix-openai":
+            continue
+        try:
+            Chat(provider, model).client.embeddings.create(model=model, input="a")
+        except openai.NotFoundError as error:
+            assert "v1/embeddings" in str(error), error
+            continue
+        raise AssertionError(f"{provider} gave vectors")
+
+
 def main():
     checks = [a_text_comes_whole_with_its_usage, what_is_asked_arrives, parallel_tools_go_there_and_back, too_much_is_the_package_s_own_error]
     done = failed = 0
@@ -204,6 +229,17 @@ def main():
                     except Exception as error:
                         failed += 1
                         print(f"FAIL  {name}: {type(error).__name__}: {error}")
+    for check in (vectors_of_texts_come_as_they_were_asked_for, vectors_of_another_protocol_are_refused_by_name):
+        name = check.__name__.replace("_", " ")
+        if OPTIONS.only and OPTIONS.only not in name:
+            continue
+        done += 1
+        try:
+            check()
+            print(f"ok    {name}")
+        except Exception as error:
+            failed += 1
+            print(f"FAIL  {name}: {type(error).__name__}: {error}")
     print(f"{failed} of {done} failed" if failed else f"all {done} passed")
     return 1 if failed else 0
 

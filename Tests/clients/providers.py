@@ -251,6 +251,20 @@ def gemini_events(pieces, calls):
     yield gemini_chunk(chunks[-1], "STOP")
 
 
+# Embeddings
+
+
+def embeddings(body):
+    """Vectors that tell what was asked: the text's length, the number of dimensions, and a fraction that only survives untouched."""
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    vectors = [[float(len(text)), float(body.get("dimensions", 0)), 0.1] for text in texts]
+    if body.get("encoding_format") == "base64":
+        vectors = [base64.b64encode(struct.pack(f"<{len(v)}f", *v)).decode() for v in vectors]
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    usage = {"prompt_tokens": TOKENS["input"], "total_tokens": TOKENS["input"]}
+    return {"object": "list", "data": data, "model": body["model"], "usage": usage}
+
+
 def frame(event):
     payload = json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode()
     headers = b""
@@ -282,6 +296,9 @@ class Provider(BaseHTTPRequestHandler):
         elif path == "/v1/chat/completions":
             read, whole, events, line, key = read_chat, chat_whole, chat_events, unnamed, "authorization"
             error = {"error": {"message": "slow down", "type": "requests", "param": None, "code": "rate_limit_exceeded"}}
+        elif path == "/v1/embeddings":
+            assert self.headers["authorization"], "no authorization on /v1/embeddings"
+            return self.answer(200, "application/json", [json.dumps(embeddings(body)).encode()])
         elif path == "/v1/responses":
             read, whole, events, line, key = read_responses, responses_whole, responses_events, named, "authorization"
             error = {"error": {"message": "slow down", "type": "requests", "param": None, "code": "rate_limit_exceeded"}}

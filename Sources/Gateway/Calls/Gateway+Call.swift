@@ -20,6 +20,9 @@ extension Gateway {
             guard provider?.isEnabled == true || call.provider == ModelRoute.path else { throw current.unknownProvider(call) }
             switch GatewayRoute(method: call.method, route: call.route) {
             case .model(let api): return try await callModel(call, api, current)
+            case .embedding(let format):
+                call.embedding = format
+                return try await callModel(call, format.api, current)
             case .free:
                 // Costs nothing and is no operation of a model.
                 call.trace = nil

@@ -42,10 +42,16 @@ extension Gateway {
                 .badRequest, "Rules about tools hold for this call, and they are asked about one answer: ask for n = 1.", field: "n"
             )
         }
+        if result.guarding?.decisions != nil, summary.holdsTokens {
+            throw AppError(
+                .badRequest,
+                "Rules about data hold for this call, and numbers of tokens cannot be looked through: send the input as text.",
+                field: "input")
+        }
         plan.targets = result.targets
         if result.isChanged {
             call.body = result.body
-            summary = try RequestSummary.read(call.body, as: api, path: call.route)
+            summary = try RequestSummary.read(call, as: api)
             if interception.contentMode.keepsHashes {
                 interception.requestHash = call.body.withUnsafeReadableBytes { Data(SHA256.hash(bytes: $0)) }
                 interception.requestSize = call.body.readableBytes

@@ -15,7 +15,7 @@ extension Gateway {
                 retry: .after(.seconds(5)))
         }
         try Self.refuseCompressed(call)
-        var summary = try RequestSummary.read(call.body, as: api, path: call.route)
+        var summary = try RequestSummary.read(call, as: api)
         if api == .gemini { try GeminiQuery.check(route: call.route, isStream: summary.stream) }
         if summary.isBackground {
             throw AppError(
@@ -38,6 +38,7 @@ extension Gateway {
             _ = try? await holds.take(.init(interception: interception, demand: nil))
             throw denied.error
         }
+        if let format = call.embedding { plan = try plan.embedding(format, call, summary) }
         interception.policy = plan.policy
         var call = call
         let guarding = try await guarding(&call, &summary, &interception, &plan, api, settings)
@@ -91,7 +92,7 @@ extension Gateway {
         var interception = NewInterception(
             id: call.id, organization: call.principal.organization, initiator: call.principal.user, token: call.principal.token,
             task: call.principal.task, replica: configuration.replica, requestID: call.requestID.storable(upTo: 128),
-            provider: ModelRoute.path, providerName: call.provider.storable(upTo: 64), modelProtocol: api.rawValue,
+            provider: ModelRoute.path, providerName: call.provider.storable(upTo: 64), modelProtocol: call.protocolName(api),
             route: call.route.storable(upTo: 256), model: summary.model.storable, isStreamed: summary.stream,
             client: program.client,
             clientSession: program.sessionID?.storable, agent: program.agent?.storable, toolCall: toolCall,

@@ -27,6 +27,8 @@ package struct GatewayCall: Sendable {
     package var booking: Booking?
     /// The span it is made in; nil: what its headers say.
     package var traceParent: TraceContext?
+    /// Nil: it is no call for embeddings.
+    var embedding: EmbeddingSummary.Format?
     /// Nil where nothing is traced.
     var trace: CallTrace?
 

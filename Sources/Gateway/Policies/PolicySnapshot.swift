@@ -42,7 +42,7 @@ extension Settings {
     ///   - provider: its name.
     func decide(_ call: GatewayCall, client: String, provider: String, model: String, api: ModelProtocol) -> PolicyDecision {
         let set = policies.set(of: call.principal.organization)
-        return set.decide(facts(call, client: client, provider: provider, model: model, api: api.rawValue, set))
+        return set.decide(facts(call, client: client, provider: provider, model: model, api: call.protocolName(api), set))
     }
 
     /// Without a call: `bytes` and `client` are not known.

@@ -43,15 +43,17 @@ extension Settings {
         let set = policies.set(of: call.principal.organization)
         var prompt = GuardedPrompt(body: call.body, targets: plan.targets)
         var tools: ToolRuling?
-        if call.origin == .http, set.hasToolRules {
+        if call.origin == .http, call.embedding == nil, set.hasToolRules {
             let first = plan.targets[0]
             tools = ToolRuling(
-                set, facts(call, client: client, provider: first.provider.name, model: first.model, api: api.rawValue, set))
+                set,
+                facts(call, client: client, provider: first.provider.name, model: first.model, api: call.protocolName(api), set))
             prompt.guarding = CallGuard(tools: tools)
         }
         let said = plan.targets.map { target in
             DataDecisions(
-                set, facts(call, client: client, provider: target.provider.name, model: target.model, api: api.rawValue, set))
+                set,
+                facts(call, client: client, provider: target.provider.name, model: target.model, api: call.protocolName(api), set))
         }
         guard var decisions = said.compactMap({ $0 }).first else { return prompt }
         let isOne = said.allSatisfy { $0.map { $0.agrees(with: decisions) } ?? false }
@@ -96,7 +98,7 @@ extension Settings {
     ) throws(AppError) -> ByteBuffer {
         let set = policies.set(of: call.principal.organization)
         if set.detectors.isEmpty { return call.body }
-        let facts = facts(call, client: client, provider: provider, model: model, api: api.rawValue, set)
+        let facts = facts(call, client: client, provider: provider, model: model, api: call.protocolName(api), set)
         guard let decisions = DataDecisions(set, facts) else { return call.body }
         let scan = BodyScan(call.body, decisions, isAnswer: false)
         if let refusal = scan.refusal { throw refusal }

@@ -46,6 +46,8 @@ final class CallRecord: Sendable {
         var hasEnded = false
         /// The client is gone, and the answer is read on.
         var hasLeft = false
+        /// What an answer with vectors reports.
+        var embedding: EmbeddingUsage?
         /// Where the call is now, or was last.
         var target: Target
         var attempt = 1
@@ -135,8 +137,11 @@ final class CallRecord: Sendable {
             if state.hasEnded { return nil }
             if state.translator == nil { state.own.finish() }
             let reader = state.reader
-            var verdict = Verdict(
-                cause, httpStatus: state.httpStatus, reader: reader, requestBytes: facts.call.body.readableBytes)
+            let requestBytes = facts.call.body.readableBytes
+            var verdict =
+                state.embedding.map {
+                    Verdict($0, httpStatus: state.httpStatus, hasLeft: state.hasLeft, requestBytes: requestBytes)
+                } ?? Verdict(cause, httpStatus: state.httpStatus, reader: reader, requestBytes: requestBytes)
             verdict.usage.serviceTier = .applied(
                 requested: facts.summary.serviceTier, reported: verdict.usage.serviceTier)
             state.shown?.finish()

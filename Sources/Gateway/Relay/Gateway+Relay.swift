@@ -32,7 +32,11 @@ extension Gateway {
         if let whole = upstream.whole {
             record.state.withLockedValue { state in
                 state.recorder.append(upstream.shown ?? whole)
-                try? state.own.feed(whole)
+                if let embedding = record.facts.call.embedding, upstream.response.status < 300 {
+                    state.embedding = EmbeddingUsage.read(whole, as: embedding)
+                } else {
+                    try? state.own.feed(whole)
+                }
             }
             record.end(record.hasLeft ? .drained : .ended)
             return GatewayAnswer(
@@ -158,8 +162,11 @@ extension Gateway {
             upstream.first = try await iterator.next()
             if queue.hasMore, let first = upstream.first { upstream.firstError = Self.firstError(first, target) }
         } else {
-            let whole = try await response.body.collect(upTo: AnswerReader.defaultContentLimit)
-            upstream.whole = facts.guarding == nil ? whole : try record.guarded(whole)
+            let whole = try await response.body.collect(
+                upTo: facts.call.embedding == nil ? AnswerReader.defaultContentLimit : EmbeddingSummary.Format.longestAnswer)
+            // Numbers are no words of a model: nothing may be cut out of them.
+            let isLookedThrough = facts.guarding != nil && (facts.call.embedding == nil || response.status >= 300)
+            upstream.whole = isLookedThrough ? try record.guarded(whole) : whole
         }
         if let translation = target.translation { try translate(&upstream, translation) }
         if let tools = facts.guarding?.tools, let whole = upstream.shown ?? upstream.whole {

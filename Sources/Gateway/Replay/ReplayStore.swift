@@ -33,14 +33,15 @@ struct ReplayStore: Sendable {
     private static let mostAdded = 64
     private static let mostCandidates = 50
 
+    /// - Parameter name: of the protocol, on record.
     func same(
-        _ organization: OrganizationID, _ address: ReplayAddress, _ body: ByteBuffer, _ api: ModelProtocol
+        _ organization: OrganizationID, _ address: ReplayAddress, _ body: ByteBuffer, _ api: ModelProtocol, named name: String
     ) async throws -> Recorded? {
         let hash = body.withUnsafeReadableBytes { Data(SHA256.hash(bytes: $0)) }
         let rows = try await pool.query(
             """
             SELECT \(unsafeSQL: Self.columns), i.request_hash = \(hash) AS same FROM ai_interceptions i
-            WHERE \(Self.recorded(organization, address)) AND i.protocol = \(api.rawValue)
+            WHERE \(Self.recorded(organization, address)) AND i.protocol = \(name)
               AND (i.request_hash = \(hash)
                    OR i.streamed AND i.request_size BETWEEN \(body.readableBytes - Self.mostAdded) AND \(body.readableBytes - 1))
             ORDER BY same DESC, i.started_at DESC LIMIT \(Self.mostCandidates)

@@ -26,7 +26,9 @@ final class ReplayUpstream: Sendable {
         }
         let body = request.body ?? ByteBuffer()
         let api = Self.api(address.route)
-        var found = try await store.same(organization, address, body, api)
+        let isEmbedding = address.route.contains("mbed")
+        var found = try await store.same(
+            organization, address, body, api, named: isEmbedding ? EmbeddingSummary.Format.recorded : api.rawValue)
         if found == nil { found = try await inOrder(organization, address) }
         if let found {
             guard let answer = try await store.answer(organization, found.id) else {
@@ -92,6 +94,7 @@ final class ReplayUpstream: Sendable {
     static func api(_ route: String) -> ModelProtocol {
         if route.contains("chat/completions") { return .chatCompletions }
         if route.contains("responses") { return .responses }
-        return route.contains("enerateContent") ? .gemini : .messages
+        if route.contains("enerateContent") || route.contains("mbedContent") { return .gemini }
+        return route.contains("embeddings") ? .chatCompletions : .messages
     }
 }

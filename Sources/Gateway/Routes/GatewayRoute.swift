@@ -6,6 +6,8 @@ import ModelAPI
 /// users share the provider's key, so each could read what another stored.
 enum GatewayRoute: Equatable {
     case model(ModelProtocol)
+    /// Vectors for texts: a call with an input and no output.
+    case embedding(EmbeddingSummary.Format)
     /// Costs nothing and says nothing of a conversation's answer: passed on without a hold and without a record.
     case free
     /// Claude Code asks this first.
@@ -24,6 +26,7 @@ enum GatewayRoute: Equatable {
         case ("POST", "v1/messages"): self = .model(.messages)
         case ("POST", "v1/chat/completions"), ("POST", "chat/completions"): self = .model(.chatCompletions)
         case ("POST", "v1/responses"), ("POST", "responses"): self = .model(.responses)
+        case ("POST", "v1/embeddings"), ("POST", "embeddings"): self = .embedding(.openAI)
         case ("POST", "v1/messages/count_tokens"), ("GET", "v1/models"), ("GET", "models"), ("GET", "v1beta/models"): self = .free
         case ("GET", _) where !path.contains(":") && path.hasPrefix("v1beta/models/"): self = .free
         case ("GET", _) where path.hasPrefix("v1/models/") || path.hasPrefix("models/"): self = .free
@@ -38,6 +41,7 @@ enum GatewayRoute: Equatable {
         guard let colon = path.lastIndex(of: ":") else { return .unknown }
         return switch path[path.index(after: colon)...] {
         case "generateContent", "streamGenerateContent": .model(.gemini)
+        case "embedContent", "batchEmbedContents": .embedding(.gemini)
         case "countTokens": .free
         default: .unknown
         }
@@ -45,16 +49,20 @@ enum GatewayRoute: Equatable {
 
     /// For the message of a 404.
     static let served = """
-        POST v1/messages, v1/messages/count_tokens, v1/chat/completions, v1/responses, \
-        v1beta/models/<model>:generateContent, :streamGenerateContent?alt=sse and :countTokens; GET v1/models and v1beta/models
+        POST v1/messages, v1/messages/count_tokens, v1/chat/completions, v1/responses, v1/embeddings, \
+        v1beta/models/<model>:generateContent, :streamGenerateContent?alt=sse, :countTokens, :embedContent and :batchEmbedContents; GET v1/models and v1beta/models
         """
 
     /// In whose words errors are told.
     static func errorProtocol(route: String, provider: Provider?) -> ModelProtocol {
-        if route.contains("chat/completions") { return .chatCompletions }
+        if route.contains("chat/completions") || route.hasPrefix("v1/embeddings") || route.hasPrefix("embeddings") {
+            return .chatCompletions
+        }
         if route.contains("messages") { return .messages }
         if route.contains("responses") { return .responses }
-        if route.contains(":generateContent") || route.contains(":streamGenerateContent") || route.contains(":countTokens") {
+        if route.contains(":generateContent") || route.contains(":streamGenerateContent") || route.contains(":countTokens")
+            || route.contains(":embedContent") || route.contains(":batchEmbedContents")
+        {
             return .gemini
         }
         return provider?.type.format.api ?? .messages

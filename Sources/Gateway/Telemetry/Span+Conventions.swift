@@ -8,8 +8,9 @@ extension Span {
     mutating func describe(
         _ call: GatewayCall, _ interception: NewInterception, _ summary: RequestSummary, _ api: ModelProtocol, namesUsers: Bool
     ) {
-        rename("\(api.operationName) \(summary.model)")
-        set("gen_ai.operation.name", api.operationName)
+        let operation = summary.embeddings == nil ? api.operationName : "embeddings"
+        rename("\(operation) \(summary.model)")
+        set("gen_ai.operation.name", operation)
         set("gen_ai.request.model", summary.model)
         set("gen_ai.conversation.id", interception.clientSession)
         set("gen_ai.request.stream", summary.stream)
@@ -17,7 +18,7 @@ extension Span {
         set("slipway.interception.id", call.id.description)
         set("slipway.request.id", call.requestID)
         set("slipway.client", interception.client)
-        set("slipway.protocol", api.rawValue)
+        set("slipway.protocol", interception.modelProtocol)
         set("slipway.task.id", interception.task?.description)
         set("slipway.task.step", interception.taskStep)
         if namesUsers { set("user.name", call.principal.username) }

@@ -52,6 +52,9 @@ struct JSONNode {
     var isString: Bool { first == UInt8(ascii: "\"") }
     var isNull: Bool { first == UInt8(ascii: "n") }
 
+    /// Where it lies in the document.
+    var range: Range<Int> { cursor.at..<cursor.end }
+
     /// The value as it was written.
     var raw: String { cursor.text(cursor.at..<cursor.end) }
 

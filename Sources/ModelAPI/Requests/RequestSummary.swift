@@ -33,6 +33,10 @@ package struct RequestSummary: Sendable, Equatable {
     /// Responses: the provider would answer later, to a call that the gateway does not see.
     package var isBackground = false
     package var hasTools = false
+    /// How many vectors are asked for; nil: it is no request for embeddings.
+    package var embeddings: Int?
+    /// Some of what is to become a vector is numbers of tokens, which only the model can read.
+    package var holdsTokens = false
     /// The class of service that is asked for; nil: none, `auto`, or a word that is not known here, so any may come.
     package var serviceTier: ServiceTier?
     /// Chat Completions: `stream_options.include_usage`; nil when the body does not say.
@@ -53,7 +57,8 @@ package struct RequestSummary: Sendable, Equatable {
     /// A token has at least one byte. Not in the body are the provider's own words around it and around tools, and what an image
     /// stands for (the largest counts about 4,800).
     package func inputTokenBound(bodyBytes: Int) -> TokenCount? {
-        refersToStoredInput ? nil : bodyBytes + (hasTools ? 4_096 : 128) + images * 5_000
+        if refersToStoredInput { return nil }
+        return embeddings.map { bodyBytes + 16 * $0 } ?? bodyBytes + (hasTools ? 4_096 : 128) + images * 5_000
     }
 
     /// - Parameter path: Gemini: the request's path, which names the model and whether to stream; others ignore it.
