@@ -89,6 +89,8 @@ public struct Interception: Codable, Sendable, Equatable {
     public var costNanoDollars: Int64?
     public var startedAt: Date
     public var endedAt: Date?
+    /// From its arrival to the first content of a streamed answer, or to the head of any other; nil: not recorded, or none came.
+    public var firstTokenMilliseconds: Int64?
     /// The call whose answer was given again, of one that is `replayed`.
     public var replayOf: String?
     /// What is kept: `full`, `hashed` or `none`.

@@ -49,7 +49,7 @@ import Testing
             #expect(!lines.joined().contains("prompt 1"))
             func index(_ part: String) throws -> Int { try #require(lines.firstIndex { $0.contains(part) }) }
             let call = try index(#""form":"interception-2""#)
-            let booking = try index(#""form":"ledger-2""#)
+            let booking = try index(#""form":"ledger-3""#)
             for (change, kind, part) in [
                 ({ $0[call].replace(#""model":"test-model""#, with: #""model":"cheap-model""#) }, .changed, "was changed"),
                 ({ $0[booking].replace(/"cost":[0-9]+/, with: "\"cost\":1") }, .changed, "was changed"),
@@ -80,6 +80,8 @@ import Testing
                     WHERE kind = 'ledger' AND subject = \(call.id.description + "/1")
                     """)
                 var link = try AuditLink(try #require(rows.first))
+                // As rows were before the time of their first token was recorded.
+                try await connection.execute("UPDATE ai_interceptions SET first_token_ms = NULL WHERE id = \(call.id)")
                 func row() async throws -> Canonical {
                     try #require(try await RecordRows(connection: connection).read([link])["ledger"]?[link.subject])
                 }

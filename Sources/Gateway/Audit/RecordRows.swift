@@ -61,7 +61,7 @@ struct RecordRows {
         let rows = try await connection.query(
             """
             SELECT l.*, \(unsafeSQL: microseconds("l.settled_at")) AS settled, i.status, i.http_status, i.error, i.provider_response_id,
-                   i.stop_reason, i.ended_at = l.settled_at AS is_end
+                   i.stop_reason, i.first_token_ms, i.ended_at = l.settled_at AS is_end
             FROM ai_ledger l JOIN ai_interceptions i ON i.id = l.interception_id
             WHERE l.interception_id = ANY(\(ids))
             """)
@@ -84,7 +84,8 @@ struct RecordRows {
                     answerHash: try row["answer_hash"], answerSize: try row["answer_size"], toolsHash: try row["tools_hash"],
                     settledAt: try row["settled"], status: try row["status"], httpStatus: try row["http_status"],
                     error: try row["error"],
-                    responseID: try row["provider_response_id"], stopReason: try row["stop_reason"])
+                    responseID: try row["provider_response_id"], stopReason: try row["stop_reason"],
+                    firstToken: try row["first_token_ms"])
                 let subject = "\(id)/\(attempt)"
                 var canonical = LedgerDigest.canonical(digest)
                 if usage.serviceTier != nil, canonical.digest != digests[subject] {

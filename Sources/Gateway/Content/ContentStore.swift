@@ -12,6 +12,8 @@ struct ContentWrite: Sendable {
         var size: Int
         /// All hashes so far.
         var chunks: Data
+        /// Of a stream, as `ChunkTimes` has it.
+        var timing: Data?
     }
 
     var organization: OrganizationID
@@ -30,6 +32,8 @@ struct ContentStore: Sendable {
         var state: Content.State
         var contentType: String
         var bytes: Data
+        /// As `ChunkTimes` has it.
+        var timing: Data?
     }
 
     /// The recorded bytes; nil when there are none, or when some of them were deleted.
@@ -42,7 +46,7 @@ struct ContentStore: Sendable {
     ) async throws -> Body? {
         let rows = try await connection.query(
             """
-            SELECT state, content_type, size, chunks FROM ai_contents
+            SELECT state, content_type, size, chunks, timing FROM ai_contents
             WHERE interception_id = \(interception) AND part = \(part.rawValue) AND organization_id = \(organization)
             """)
         guard let row = rows.first else { return nil }
@@ -63,7 +67,8 @@ struct ContentStore: Sendable {
             bytes.append(piece)
         }
         return Body(
-            state: Content.State(rawValue: try row["state"]) ?? .partial, contentType: try row["content_type"], bytes: bytes)
+            state: Content.State(rawValue: try row["state"]) ?? .partial, contentType: try row["content_type"], bytes: bytes,
+            timing: try row["timing"])
     }
 
     /// - Parameter isStored: whether a chunk is known to be there already.
@@ -130,12 +135,14 @@ struct ContentStore: Sendable {
         let rows = Array(last.values)
         return [
             """
-            INSERT INTO ai_contents (interception_id, part, organization_id, state, content_type, size, chunks)
+            INSERT INTO ai_contents (interception_id, part, organization_id, state, content_type, size, chunks, timing)
             SELECT * FROM unnest(\(rows.map(\.write.interception.uuid)), \(rows.map(\.manifest.part.rawValue)),
                                  \(rows.map(\.write.organization.uuid)), \(rows.map(\.manifest.state.rawValue)),
-                                 \(rows.map(\.manifest.contentType)), \(rows.map(\.manifest.size)), \(rows.map(\.manifest.chunks)))
+                                 \(rows.map(\.manifest.contentType)), \(rows.map(\.manifest.size)), \(rows.map(\.manifest.chunks)),
+                                 \(rows.map(\.manifest.timing)))
             ON CONFLICT (interception_id, part) DO UPDATE
-            SET state = excluded.state, content_type = excluded.content_type, size = excluded.size, chunks = excluded.chunks
+            SET state = excluded.state, content_type = excluded.content_type, size = excluded.size, chunks = excluded.chunks,
+                timing = excluded.timing
             """
         ]
     }

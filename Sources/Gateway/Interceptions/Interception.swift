@@ -69,6 +69,8 @@ package struct Interception: Sendable {
     package var isStreamed: Bool
     package var startedAt: Date
     package var endedAt: Date?
+    /// From its arrival to the first content of its stream, or to the head of an answer that is none; nil: not recorded, or there was none.
+    package var firstToken: Duration?
     package var prompt: String?
     /// Sums over its ledger rows.
     package var usage: Usage

@@ -142,10 +142,11 @@ struct SettleTransaction {
         """
         UPDATE ai_interceptions i
         SET ended_at = now(), status = t.status, http_status = t.http_status, error = t.error,
-            provider_response_id = t.response_id, stop_reason = t.stop_reason
+            provider_response_id = t.response_id, stop_reason = t.stop_reason, first_token_ms = t.first_token_ms
         FROM unnest(\(rows.map(\.interception.uuid)), \(rows.map(\.ending.status.rawValue)), \(rows.map(\.ending.httpStatus)),
-                    \(rows.map(\.ending.error)), \(rows.map(\.ending.responseID)), \(rows.map(\.ending.stopReason)))
-             AS t (id, status, http_status, error, response_id, stop_reason)
+                    \(rows.map(\.ending.error)), \(rows.map(\.ending.responseID)), \(rows.map(\.ending.stopReason)),
+                    \(rows.map { $0.firstToken?.milliseconds }))
+             AS t (id, status, http_status, error, response_id, stop_reason, first_token_ms)
         WHERE i.id = t.id
         """
     }

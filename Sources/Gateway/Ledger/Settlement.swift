@@ -45,6 +45,8 @@ struct Settlement: Sendable {
     var answerSize: Int
     var toolsHash: Data
     var ending: Ending
+    /// Nil: nothing came, or it is not known.
+    var firstToken: Duration?
     /// All of them, when there was more than one.
     var attempts: [AttemptLine] = []
     var findings: [ContentFinding] = []
@@ -58,7 +60,7 @@ struct Settlement: Sendable {
                 model: model, state: state.rawValue, usage: usage, hold: hold.value, cost: cost.value, price: price,
                 answerHash: answerHash, answerSize: Int64(answerSize), toolsHash: toolsHash, settledAt: at,
                 status: ending.status.rawValue, httpStatus: ending.httpStatus, error: ending.error, responseID: ending.responseID,
-                stopReason: ending.stopReason)
+                stopReason: ending.stopReason, firstToken: firstToken?.milliseconds)
         ).digest
     }
 
@@ -95,10 +97,12 @@ struct LedgerDigest {
     var error: String?
     var responseID: String?
     var stopReason: String?
+    /// Milliseconds; nil for rows from before it was recorded, and then not in the digest.
+    var firstToken: Int64?
 
-    /// - Parameter form: of a row that has a tier: it came later, and the first rows with one kept the name of those without.
+    /// - Parameter form: of a row that has a tier and no time: it came later, and the first rows with one kept the name of those without.
     static func canonical(_ row: LedgerDigest, tiered form: String = "ledger-2") -> Canonical {
-        var canonical = Canonical(row.usage.serviceTier == nil ? "ledger-1" : form)
+        var canonical = Canonical(row.firstToken != nil ? "ledger-3" : row.usage.serviceTier == nil ? "ledger-1" : form)
         canonical.add(row.interception)
         canonical.add(row.attempt)
         canonical.add(row.organization)
@@ -127,7 +131,12 @@ struct LedgerDigest {
         canonical.add(row.error)
         canonical.add(row.responseID)
         canonical.add(row.stopReason)
-        if let tier = row.usage.serviceTier { canonical.add(tier.rawValue) }
+        if let firstToken = row.firstToken {
+            canonical.add(row.usage.serviceTier?.rawValue)
+            canonical.add(firstToken)
+        } else if let tier = row.usage.serviceTier {
+            canonical.add(tier.rawValue)
+        }
         return canonical
     }
 }

@@ -11,6 +11,10 @@ struct AnswerRecorder: Sendable {
     private var hash = SHA256()
     private var pending: [ByteBuffer] = []
     private var pendingBytes = 0
+    /// Nil: when its pieces come is not recorded.
+    private(set) var times: ChunkTimes?
+
+    init(times: ChunkTimes? = nil) { self.times = times }
 
     mutating func append(_ bytes: ByteBuffer) {
         guard bytes.readableBytes > 0 else { return }
@@ -18,6 +22,7 @@ struct AnswerRecorder: Sendable {
         size += bytes.readableBytes
         pendingBytes += bytes.readableBytes
         pending.append(bytes)
+        times?.came(bytes.readableBytes)
     }
 
     var hasPending: Bool { pendingBytes > 0 }

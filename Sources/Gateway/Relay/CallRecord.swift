@@ -39,7 +39,7 @@ final class CallRecord: Sendable {
         var own: AnswerReader
         /// Reads, and writes what the client gets, where they do not.
         var translator: AnswerTranslator?
-        var recorder = AnswerRecorder()
+        var recorder: AnswerRecorder
         var contentType = ""
         var httpStatus: Int?
         var isRequestWritten = false
@@ -53,6 +53,8 @@ final class CallRecord: Sendable {
         var attempt = 1
         /// Of a stream that is handed out.
         var firstChunk: Duration?
+        /// Since the call came in: the first content of a stream, the head of an answer that is none.
+        var firstToken: Duration?
         /// Kept when there was more than one.
         var attempts: [AttemptLine] = []
         /// Where rules look into the answer: reads what the client gets, for the record.
@@ -84,7 +86,11 @@ final class CallRecord: Sendable {
     init(_ facts: Facts, target: Target, _ services: Services) {
         self.facts = facts
         self.services = services
-        state = .init(State(own: AnswerReader(target.api, streamed: facts.summary.stream), target: target))
+        let isTimed = facts.summary.stream && facts.interception.contentMode == .full
+        state = .init(
+            State(
+                own: AnswerReader(target.api, streamed: facts.summary.stream),
+                recorder: AnswerRecorder(times: isTimed ? ChunkTimes(since: facts.began) : nil), target: target))
         services.open.insert(self)
     }
 
@@ -98,6 +104,7 @@ final class CallRecord: Sendable {
             state.httpStatus = nil
             state.own = AnswerReader(target.api, streamed: facts.summary.stream)
             state.translator = nil
+            state.firstToken = nil
             state.findings = []
         }
     }
@@ -113,6 +120,7 @@ final class CallRecord: Sendable {
                 if isStream { state.translator = translation.translator }
             }
             // Some answer a stream to those who asked for none.
+            if !isStream, status < 300 { state.firstToken = facts.began.duration(to: .now) }
             if state.own.isStreamed != isStream { state.own = AnswerReader(state.target.api, streamed: isStream) }
             return isStream
         }
@@ -180,7 +188,7 @@ final class CallRecord: Sendable {
             answerHash: keepsHashes ? state.recorder.digest : Content.emptyHash,
             answerSize: keepsHashes ? state.recorder.size : 0,
             toolsHash: keepsHashes ? Content.toolsHash(tools) : Content.emptyHash, ending: verdict.ending,
-            attempts: state.attempts, findings: state.findings, booking: facts.call.booking)
+            firstToken: state.firstToken, attempts: state.attempts, findings: state.findings, booking: facts.call.booking)
     }
 
     private func content(_ state: inout State, _ kind: Content.State, tools: [Content.ToolCall]) -> ContentWrite? {
@@ -200,7 +208,7 @@ final class CallRecord: Sendable {
         write.manifests.append(
             .init(
                 part: .answer, state: kind, contentType: state.contentType, size: state.recorder.size,
-                chunks: state.recorder.chunkHashes))
+                chunks: state.recorder.chunkHashes, timing: state.recorder.times?.encoded))
         write.tools = tools
         return write
     }

@@ -8,6 +8,7 @@ extension Relay {
     func passGuarded(_ chunk: ByteBuffer) throws -> ByteBuffer? {
         let isBeyond = try record.state.withLockedValue { record in
             try record.own.feed(chunk)
+            record.noteContent(since: began)
             return outputLimit.map { record.own.estimatedOutput >= $0 && !record.own.isComplete } ?? false
         }
         state.withLockedValue { $0.lastByte = .now }

@@ -29,6 +29,7 @@ final class Relay: Sendable {
     private let pingAfter: Duration?
     /// How long the rest of an answer is read when its client has left.
     private let drain: Duration
+    let began: ContinuousClock.Instant
     private let isTranslated: Bool
     private let isGuarded: Bool
 
@@ -40,6 +41,7 @@ final class Relay: Sendable {
         let settings = target.provider.settings.of(target.model)
         let ping = settings.pingSeconds ?? CallSettings.usualPing
         pingAfter = ping > 0 ? .seconds(ping) : nil
+        began = facts.began
         isTranslated = target.format != nil
         drain = .seconds(settings.drainSeconds ?? 0)
         outputLimit = AffordableOutput.tokens(facts, target)
@@ -156,6 +158,7 @@ final class Relay: Sendable {
         if isGuarded { return try passGuarded(chunk) }
         let (open, isBeyond) = try record.state.withLockedValue { record in
             try record.own.feed(chunk)
+            record.noteContent(since: began)
             let isBeyond = outputLimit.map { record.own.isBeyond($0) } ?? false
             return (record.own.isStreamed ? record.own.bytesSinceBoundary : 0, isBeyond)
         }
@@ -185,6 +188,7 @@ final class Relay: Sendable {
         var (output, isBeyond, isOver) = record.state.withLockedValue { record in
             guard record.translator != nil else { return (ByteBuffer(), false, true) }
             let output = record.translator?.receive(chunk) ?? ByteBuffer()
+            record.noteContent(since: began)
             if !isGuarded { record.recorder.append(output) }
             let reader = record.reader
             let isBeyond = outputLimit.map { reader.isBeyond($0) } ?? false

@@ -22,12 +22,13 @@ struct ReplayStore: Sendable {
             id = try row["id"]
             startedAt = try row["started_at"]
             total = .milliseconds(try row["total_ms", as: Int64.self])
+            firstByte = try row["first_token_ms", as: Int64?.self].map { .milliseconds($0) }
             httpStatus = try row["http_status"]
         }
     }
 
     private static let columns = """
-        i.id, i.started_at, i.http_status, (extract(epoch FROM i.ended_at - i.started_at) * 1000)::bigint AS total_ms
+        i.id, i.started_at, i.http_status, i.first_token_ms, (extract(epoch FROM i.ended_at - i.started_at) * 1000)::bigint AS total_ms
         """
     /// Beyond what the gateway itself adds to a request.
     private static let mostAdded = 64

@@ -64,7 +64,7 @@ final class ReplayUpstream: Sendable {
     private func paced(_ call: ReplayStore.Recorded, _ answer: ContentStore.Body, _ speed: Double) -> LocalAnswer {
         let pacing = ReplayPacing(
             ByteBuffer(bytes: answer.bytes), isStream: answer.contentType.hasPrefix("text/event-stream"), firstByte: call.firstByte,
-            total: call.total, speed: speed)
+            total: call.total, speed: speed, timing: answer.timing)
         let (began, next) = (ContinuousClock.now, NIOLockedValueBox(0))
         return LocalAnswer(
             status: call.httpStatus, headers: [("content-type", answer.contentType), ("x-slipway-replayed", call.id.description)]

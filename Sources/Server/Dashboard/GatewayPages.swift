@@ -175,6 +175,9 @@ struct InterceptionPage: PageView {
             let seconds = ended.timeIntervalSince(call.startedAt)
             facts.append(Fact(name: "Took", value: "\(seconds.formatted(.number.precision(.fractionLength(2)))) s"))
         }
+        if let first = call.firstTokenMilliseconds {
+            facts.append(Fact(name: "First token", value: "after \(PageText.count(Int(first))) ms"))
+        }
         if let reason = call.stopReason { facts.append(Fact(name: "Stopped because", value: reason)) }
         if let hint = call.credentialHint { facts.append(Fact(name: "Key", value: hint)) }
         if let task = call.taskID {

@@ -8,7 +8,7 @@ enum InterceptionCSV {
         "id", "started_at", "ended_at", "initiator", "provider_name", "model", "client", "session_id", "task_id", "policy",
         "status",
         "http_status", "error", "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "output_tokens", "cost_usd",
-        "content_mode", "request_id",
+        "content_mode", "request_id", "first_token_ms",
     ]
 
     static func cells(_ call: RecordedCall) -> [String?] {
@@ -18,7 +18,7 @@ enum InterceptionCSV {
             call.providerName, call.model, call.client, call.session, call.task?.description, call.policy, call.status,
             call.httpStatus.map { "\($0)" }, call.error, "\(usage.inputTokens)", "\(usage.cacheReadInputTokens)",
             "\(usage.cacheWriteInputTokens)", "\(usage.outputTokens)", CSV.dollars(call.cost.value), call.contentMode.rawValue,
-            call.requestID,
+            call.requestID, call.firstToken.map { "\(Int64($0 / .milliseconds(1)))" },
         ]
     }
 }

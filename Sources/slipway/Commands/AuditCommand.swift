@@ -113,6 +113,11 @@ struct AuditCommand: AsyncParsableCommand {
             print(
                 "\(call.model) at \(call.providerName) for \(call.initiator) through \(call.client), \(Text.time(call.startedAt))")
             print("\(call.status), allowed by \(call.policy), \(Text.money(call.costNanoDollars))")
+            if let first = call.firstTokenMilliseconds {
+                let total =
+                    call.endedAt.map { ", ended after \(Int(($0.timeIntervalSince(call.startedAt) * 1000).rounded())) ms" } ?? ""
+                print("first token after \(first) ms\(total)")
+            }
             if let error = call.error { print(Terminal.styled(Terminal.plain(error), .red)) }
             describeContent(call)
             if let findings = call.findings, !findings.isEmpty {
