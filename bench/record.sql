@@ -8,8 +8,8 @@ INSERT INTO groups (id, organization_id, name)
 SELECT ('00000000-0000-7000-8000-00000000a00' || n)::uuid, :'organization', name
 FROM (VALUES (1, 'platform'), (2, 'pair'), (3, 'nobody')) t (n, name);
 INSERT INTO group_members (group_id, user_id)
-SELECT '00000000-0000-7000-8000-00000000a001', id FROM users WHERE username ~ '^user[0-9]*[02468]$'
-UNION ALL SELECT '00000000-0000-7000-8000-00000000a002', id FROM users WHERE username IN ('user4107', 'user4211');
+SELECT uuid '00000000-0000-7000-8000-00000000a001', id FROM users WHERE username ~ '^user[0-9]*[02468]$'
+UNION ALL SELECT uuid '00000000-0000-7000-8000-00000000a002', id FROM users WHERE username IN ('user4107', 'user4211');
 CREATE TEMP TABLE calls AS
 SELECT n, at, n / 20 AS session, (hashint4(n * 7) & 2147483647) AS h, (hashint4(n / 20) & 2147483647) AS s,
        (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n & 4095), 3, '0') || '8' || lpad(to_hex(n), 15, '0'))::uuid AS id
@@ -52,8 +52,9 @@ SELECT '00000000-0000-7000-8000-0000000000cc', row_number() OVER (ORDER BY settl
        interception_id || '/1', (extract(epoch FROM settled_at) * 1000000)::bigint
 FROM ai_ledger;
 -- What the follower of texts would write in some hours.
-INSERT INTO ai_texts SELECT interception_id, organization_id, to_tsvector('simple', prompt) FROM ai_user_prompts;
-INSERT INTO audit_cursors SELECT 'texts', chain, max(n) FROM audit_entries WHERE chain = '00000000-0000-7000-8000-0000000000cc' GROUP BY chain;
+INSERT INTO ai_texts SELECT interception_id, organization_id, to_tsvector('simple', prompt) FROM ai_user_prompts ON CONFLICT DO NOTHING;
+INSERT INTO audit_cursors SELECT 'texts', chain, max(n) FROM audit_entries WHERE chain = '00000000-0000-7000-8000-0000000000cc' GROUP BY chain
+ON CONFLICT (follower, chain) DO UPDATE SET n = excluded.n;
 INSERT INTO audit_facts (id, organization_id, actor_id, kind, subject, body, at)
 SELECT gen_random_uuid(), :'organization', NULL, 'content.read', 'call ' || n, '{}', now() - n * interval '20 seconds' FROM generate_series(1, 100000) n;
 ANALYZE;

@@ -10,10 +10,11 @@ package struct ID<Noun>: Hashable, Sendable, Codable, LosslessStringConvertible 
     package init(_ uuid: UUID) { self.uuid = uuid }
 
     package init() {
-        // Not from `UUID()`, which opens and closes the system's random device each time: every model call makes ids.
-        var generator = SystemRandomNumberGenerator()
-        let random = (generator.next(), generator.next())
-        var bytes = withUnsafeBytes(of: random) { $0.loadUnaligned(as: uuid_t.self) }
+        // Not from `UUID()`, which opens and closes the system's random device each time, nor from the system's generator, which asks
+        // once for 8 bytes: every model call makes ids.
+        var bytes: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        let failed = withUnsafeMutableBytes(of: &bytes) { getentropy($0.baseAddress!, $0.count) }
+        precondition(failed == 0, "the system gives no random bytes (\(errno))")
         let milliseconds = UInt64(Date().timeIntervalSince1970 * 1000)
         bytes.0 = UInt8(truncatingIfNeeded: milliseconds >> 40)
         bytes.1 = UInt8(truncatingIfNeeded: milliseconds >> 32)

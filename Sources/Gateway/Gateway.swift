@@ -22,6 +22,8 @@ package final class Gateway: Service {
     let threads = ThreadMemory()
     let open = OpenCalls()
     let relays = OpenRelays()
+    /// What every call's record needs.
+    let callServices: CallRecord.Services
     let keyed = KeyedCalls()
     /// How the first calls of keys ended, for all who wait for them here with one query.
     let keyEnds: Batcher<InterceptionID, KeyRule.First?>
@@ -96,6 +98,9 @@ package final class Gateway: Service {
         contentStore = ContentStore(pool: pool)
         content = ContentLoop(store: ContentStore(pool: configuration.calls), metrics: configuration.metrics, logger: logger)
         let content = content
+        callServices = CallRecord.Services(
+            admission: admission, settle: settle, content: content, threads: threads, open: open, relays: relays, meters: meters,
+            cacheAlarm: cacheAlarm)
         flush = FlushLoop(
             pool: configuration.calls, chains: [calls, ledger], patience: configuration.patience, logger: logger,
             onFlush: { reached in if let n = reached[ledger.id] { settle.confirm(upTo: n) } },

@@ -49,9 +49,9 @@ import Testing
                     #expect(budget.spent == NanoDollars(60_000) && budget.held == .zero)
                     // Settled again, as after a database that lost it: nothing changes.
                     let row = try await stage.pool.query("SELECT interception_id, budget_ids FROM ai_ledger")[0]
-                    var again = stage.settlement(try stage.request(), .init(amount: line.hold, budgets: [], generation: 0))
-                    again.interception = try row["interception_id"]
-                    again.budgets = try row["budget_ids"]
+                    let request = try stage.request(id: row["interception_id"])
+                    let again = stage.settlement(
+                        request, .init(amount: line.hold, budgets: try row["budget_ids"], generation: 0))
                     try await other.settle.settleAndWait(again)
                     #expect(try await stage.count("ai_corrections") == 1)
                     // The answer has grown behind what was booked, which the verifier knows from one that was changed.

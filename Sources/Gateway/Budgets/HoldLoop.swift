@@ -7,19 +7,38 @@ import Postgres
 /// Takes holds for all calls that wait, in one transaction: locks their budgets in ascending order, and writes the holds, the
 /// interceptions and their audit entries. The commit does not wait for the disk; whoever releases an answer does (`FlushLoop`).
 final class HoldLoop: Sendable {
-    struct Request: Sendable {
-        var interception: NewInterception
+    /// A class: it goes through the queue of the batches, and has dozens of fields.
+    final class Request: Sendable {
+        let interception: NewInterception
         /// Nil for a call that is refused anyway.
-        var demand: HoldDemand?
+        let demand: HoldDemand?
         /// Budgets that apply besides its user's month.
-        var rules: [BudgetRule] = []
+        let rules: [BudgetRule]
         /// Limits that apply.
-        var uses: [RateUse] = []
-        var turn = CallClass.interactive
+        let uses: [RateUse]
+        let turn: CallClass
         /// Whether it is told that others are in its way (`LimitBusy`) and nothing is put on record, so that it can be tried again.
-        var mayWait = false
+        let mayWait: Bool
         /// The key that the call claims.
-        var claim: KeyClaim?
+        let claim: KeyClaim?
+
+        init(
+            interception: NewInterception, demand: HoldDemand?, rules: [BudgetRule] = [], uses: [RateUse] = [],
+            turn: CallClass = .interactive, mayWait: Bool = false, claim: KeyClaim? = nil
+        ) {
+            self.interception = interception
+            self.demand = demand
+            self.rules = rules
+            self.uses = uses
+            self.turn = turn
+            self.mayWait = mayWait
+            self.claim = claim
+        }
+
+        /// The same, told when others are in its way.
+        var waiting: Request {
+            Request(interception: interception, demand: demand, rules: rules, uses: uses, turn: turn, mayWait: true, claim: claim)
+        }
     }
 
     struct Grant: Sendable {

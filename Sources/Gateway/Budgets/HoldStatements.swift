@@ -23,7 +23,7 @@ enum HoldStatements {
     }
 
     struct Held {
-        var interception: NewInterception
+        var request: HoldLoop.Request
         var grant: HoldLoop.Grant
         var rateSlots: [Int64]
         var rateTokens: Int64
@@ -38,8 +38,8 @@ enum HoldStatements {
                 (interception_id, attempt, organization_id, budget_ids, amount, replica_id, rate_counters, rate_slots, rate_tokens)
             SELECT id, 1, organization_id, string_to_array(budgets, ',')::bigint[], amount, replica,
                    string_to_array(counters, ',')::bigint[], string_to_array(slots, ',')::bigint[], tokens
-            FROM unnest(\(held.map(\.interception.id.uuid)), \(held.map(\.interception.organization.uuid)),
-                        \(held.map { list($0.grant.budgets) }), \(held.map(\.grant.amount.value)), \(held.map(\.interception.replica.uuid)),
+            FROM unnest(\(held.map(\.request.interception.id.uuid)), \(held.map(\.request.interception.organization.uuid)),
+                        \(held.map { list($0.grant.budgets) }), \(held.map(\.grant.amount.value)), \(held.map(\.request.interception.replica.uuid)),
                         \(held.map { list($0.grant.counters) }), \(held.map { list($0.rateSlots) }), \(held.map(\.rateTokens)))
                  AS t (id, organization_id, budgets, amount, replica, counters, slots, tokens)
             """
@@ -50,8 +50,8 @@ enum HoldStatements {
         """
         INSERT INTO ai_holds (interception_id, attempt, organization_id, budget_ids, amount, replica_id)
         SELECT id, 1, organization_id, ARRAY[budget], amount, replica
-        FROM unnest(\(held.map(\.interception.id.uuid)), \(held.map(\.interception.organization.uuid)), \(held.map { $0.grant.budgets[0] }),
-                    \(held.map(\.grant.amount.value)), \(held.map(\.interception.replica.uuid)))
+        FROM unnest(\(held.map(\.request.interception.id.uuid)), \(held.map(\.request.interception.organization.uuid)), \(held.map { $0.grant.budgets[0] }),
+                    \(held.map(\.grant.amount.value)), \(held.map(\.request.interception.replica.uuid)))
              AS t (id, organization_id, budget, amount, replica)
         """
     }

@@ -70,14 +70,14 @@ struct HoldTransaction {
         for (request, decision) in zip(batch, decisions) {
             let thread = request.interception.thread ?? locked.threads[request.interception.id.uuid]
             var row = InterceptionRow(
-                interception: request.interception,
+                request: request,
                 placement: .init(hold: .zero, threadParent: thread?.parent, threadRoot: thread?.root, startedAt: locked.now),
                 refusal: nil)
             switch decision {
             case .granted(let grant, let slots, let tokens):
                 row.placement.hold = grant.amount
                 held.append(
-                    .init(interception: request.interception, grant: grant, rateSlots: slots, rateTokens: tokens))
+                    .init(request: request, grant: grant, rateSlots: slots, rateTokens: tokens))
             case .refused(let error): row.refusal = error
             case .waits, .taken: continue
             case .repeats: break
@@ -91,10 +91,10 @@ struct HoldTransaction {
         }
         var entries = rows.map {
             AuditEntry(
-                .interception, subject: $0.interception.id.description,
-                digest: $0.interception.digest($0.placement, refusal: $0.refusal))
+                .interception, subject: $0.request.interception.id.description,
+                digest: $0.request.interception.digest($0.placement, refusal: $0.refusal))
         }
-        let findings = rows.filter { !$0.interception.findings.isEmpty }.flatMap {
+        let findings = rows.map(\.request).filter { !$0.interception.findings.isEmpty }.flatMap {
             FindingRows.rows($0.interception.id.uuid, .request, $0.interception.organization, $0.interception.findings)
         }
         entries += FindingRows.entries(findings, at: locked.now)

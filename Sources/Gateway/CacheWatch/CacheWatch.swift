@@ -53,8 +53,15 @@ struct CacheWatch: Sendable {
 
     mutating func ended(_ call: Call, of key: Key) -> Collapse? {
         guard call.input > 0 else { return nil }
-        var lines = sessions[key] ?? []
-        if sessions[key] == nil { remember(key) }
+        guard let place = sessions.index(forKey: key) else {
+            remember(key)
+            sessions[key] = [call]
+            return nil
+        }
+        return ended(call, after: &sessions.values[place])
+    }
+
+    private func ended(_ call: Call, after lines: inout [Call]) -> Collapse? {
         let followed = lines.indices.filter { lines[$0].messages <= call.messages }.max { lines[$0].messages < lines[$1].messages }
         var collapse: Collapse?
         if let followed {
@@ -63,7 +70,6 @@ struct CacheWatch: Sendable {
         }
         lines.append(call)
         if lines.count > thresholds.linesPerSession { lines.removeFirst() }
-        sessions[key] = lines
         return collapse
     }
 

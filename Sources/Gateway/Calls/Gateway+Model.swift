@@ -67,12 +67,7 @@ extension Gateway {
             .init(
                 call: call, interception: prepared.interception, summary: prepared.summary, demand: prepared.demand, grant: grant,
                 api: prepared.api, began: prepared.began, guarding: prepared.guarding),
-            target: target,
-            .init(
-                admission: admission, settle: settle, content: content, threads: threads, open: open, relays: relays,
-                meters: meters,
-                cacheAlarm: cacheAlarm
-            ))
+            target: target, callServices)
     }
 
     /// A body that has to be unpacked could be a bomb, and what cannot be read cannot be judged.

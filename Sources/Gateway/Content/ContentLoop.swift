@@ -19,6 +19,8 @@ final class ContentLoop: Sendable {
         var pendingBytes = 0
         var isGivingUp = false
         var stored = RecentHashes()
+
+        mutating func release(_ batch: [ContentWrite]) { for write in batch { pendingBytes -= write.size } }
     }
 
     init(store: ContentStore, metrics: Metrics, logger: Logger) {
@@ -55,17 +57,20 @@ final class ContentLoop: Sendable {
         var failures = 0
         while true {
             do {
-                try await store.write(batch) { organization, hash in
+                let written = try await store.write(batch) { organization, hash in
                     state.withLockedValue { $0.stored.contains(organization, hash) }
                 }
-                break
+                return state.withLockedValue { state in
+                    state.release(batch)
+                    for chunk in written { state.stored.insert(chunk.organization, chunk.hash) }
+                }
             } catch {
                 failures += 1
                 if (error as? PostgresError)?.isConnectionLost == true { forgetStored() }
                 if failures == 1 { logger.warning("content cannot be written yet", metadata: ["error": "\(error)"]) }
                 let isFault = (error as? PostgresError).map { !$0.isTransient } ?? false
                 if isFault, batch.count > 1 {
-                    forget(batch, isStored: false)
+                    state.withLockedValue { $0.release(batch) }
                     for write in batch {
                         state.withLockedValue { $0.pendingBytes += write.size }
                         await perform([write])
@@ -74,20 +79,10 @@ final class ContentLoop: Sendable {
                 }
                 if (isFault && failures > 3) || state.withLockedValue({ $0.isGivingUp }) {
                     dropped.add(Double(batch.count))
-                    return forget(batch, isStored: false)
+                    return state.withLockedValue { $0.release(batch) }
                 }
                 try? await Task.sleep(for: pause)
                 pause = min(pause * 2, .seconds(1))
-            }
-        }
-        forget(batch, isStored: true)
-    }
-
-    private func forget(_ batch: [ContentWrite], isStored: Bool) {
-        state.withLockedValue { state in
-            for write in batch {
-                state.pendingBytes -= write.size
-                if isStored { for chunk in write.chunks { state.stored.insert(write.organization, chunk.hash) } }
             }
         }
     }

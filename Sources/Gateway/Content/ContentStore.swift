@@ -72,7 +72,10 @@ struct ContentStore: Sendable {
     }
 
     /// - Parameter isStored: whether a chunk is known to be there already.
-    func write(_ batch: [ContentWrite], isStored: (OrganizationID, Data) -> Bool) async throws {
+    /// - Returns: the chunks that were written.
+    func write(
+        _ batch: [ContentWrite], isStored: (OrganizationID, Data) -> Bool
+    ) async throws -> [(organization: OrganizationID, hash: Data)] {
         var statements: [Query] = []
         let chunks = newChunks(batch, isStored)
         if !chunks.isEmpty {
@@ -95,8 +98,10 @@ struct ContentStore: Sendable {
         }
         if let query = tools(batch) { statements.append(query) }
         if let query = results(batch) { statements.append(query) }
-        if statements.isEmpty { return }
-        try await pool.withTransaction(synchronousCommit: false) { _ = try await $0.commit(after: statements) }
+        if !statements.isEmpty {
+            try await pool.withTransaction(synchronousCommit: false) { [statements] in _ = try await $0.commit(after: statements) }
+        }
+        return chunks.map { (OrganizationID($0.organization), $0.hash) }
     }
 
     private struct StoredChunk: Sendable {
@@ -127,12 +132,24 @@ struct ContentStore: Sendable {
 
     /// Of several writes of a part in the batch the last one counts: one statement cannot update a row twice.
     private func manifests(_ batch: [ContentWrite]) -> [Query] {
-        var last: [String: (write: ContentWrite, manifest: ContentWrite.Manifest)] = [:]
-        for write in batch {
-            for manifest in write.manifests { last["\(write.interception) \(manifest.part.rawValue)"] = (write, manifest) }
+        struct Place: Hashable {
+            var interception: InterceptionID
+            var part: Content.Part
         }
-        if last.isEmpty { return [] }
-        let rows = Array(last.values)
+        var rows: [(write: ContentWrite, manifest: ContentWrite.Manifest)] = []
+        var places: [Place: Int] = [:]
+        for write in batch {
+            for manifest in write.manifests {
+                let place = Place(interception: write.interception, part: manifest.part)
+                if let index = places.updateValue(rows.count, forKey: place) {
+                    rows[index] = (write, manifest)
+                    places[place] = index
+                } else {
+                    rows.append((write, manifest))
+                }
+            }
+        }
+        if rows.isEmpty { return [] }
         return [
             """
             INSERT INTO ai_contents (interception_id, part, organization_id, state, content_type, size, chunks, timing)

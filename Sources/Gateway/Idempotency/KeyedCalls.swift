@@ -12,6 +12,8 @@ final class KeyedCalls: Sendable {
 
     private let calls = NIOLockedValueBox<[IdempotencyKey: SharedAnswer]>([:])
 
+    var isEmpty: Bool { calls.withLockedValue { $0.isEmpty } }
+
     /// - Throws: `conflict` when the key is another request's.
     func enter(_ claim: KeyClaim, _ id: InterceptionID) throws(AppError) -> Place {
         let (answer, isFirst) = calls.withLockedValue { calls in

@@ -4,13 +4,13 @@ import Postgres
 
 /// An interception as it is inserted.
 struct InterceptionRow: Sendable {
-    var interception: NewInterception
+    var request: HoldLoop.Request
     var placement: NewInterception.Placement
     var refusal: AppError?
 
     /// All rows with one statement.
     static func insert(_ rows: [InterceptionRow]) -> Query {
-        let all = rows.map(\.interception)
+        let all = rows.map(\.request)
         return """
             INSERT INTO ai_interceptions
                 (id, organization_id, initiator_id, token_id, task_id, task_step, replica_id, request_id, provider, provider_name,
@@ -19,17 +19,17 @@ struct InterceptionRow: Sendable {
                  status, error, content_mode, agent_id, parent_agent_id, agent_type, request_class, client_hints, replay_of, ended_at,
                  started_at)
             SELECT *, CASE WHEN t.status <> 'open' THEN now() END, now()
-            FROM unnest(\(all.map(\.id.uuid)), \(all.map(\.organization.uuid)), \(all.map(\.initiator.uuid)), \(all.map { $0.token?.uuid }),
-                        \(all.map { $0.task?.uuid }), \(all.map(\.taskStep)), \(all.map(\.replica.uuid)), \(all.map(\.requestID)),
-                        \(all.map(\.provider)), \(all.map(\.providerName)), \(all.map(\.modelProtocol)), \(all.map(\.route)),
-                        \(all.map(\.model)), \(all.map(\.isStreamed)), \(all.map(\.client)), \(all.map(\.clientSession)),
-                        \(all.map(\.toolCall)), \(rows.map(\.placement.threadParent)), \(rows.map(\.placement.threadRoot)),
-                        \(all.map(\.credentialHint)), \(all.map(\.policy)), \(all.map(\.price)), \(rows.map(\.placement.hold.value)),
-                        \(all.map(\.requestHash)), \(all.map(\.requestSize)), \(all.map(\.promptHash)),
+            FROM unnest(\(all.map(\.interception.id.uuid)), \(all.map(\.interception.organization.uuid)), \(all.map(\.interception.initiator.uuid)), \(all.map { $0.interception.token?.uuid }),
+                        \(all.map { $0.interception.task?.uuid }), \(all.map(\.interception.taskStep)), \(all.map(\.interception.replica.uuid)), \(all.map(\.interception.requestID)),
+                        \(all.map(\.interception.provider)), \(all.map(\.interception.providerName)), \(all.map(\.interception.modelProtocol)), \(all.map(\.interception.route)),
+                        \(all.map(\.interception.model)), \(all.map(\.interception.isStreamed)), \(all.map(\.interception.client)), \(all.map(\.interception.clientSession)),
+                        \(all.map(\.interception.toolCall)), \(rows.map(\.placement.threadParent)), \(rows.map(\.placement.threadRoot)),
+                        \(all.map(\.interception.credentialHint)), \(all.map(\.interception.policy)), \(all.map(\.interception.price)), \(rows.map(\.placement.hold.value)),
+                        \(all.map(\.interception.requestHash)), \(all.map(\.interception.requestSize)), \(all.map(\.interception.promptHash)),
                         \(rows.map(\.status)), \(rows.map { $0.refusal?.code.rawValue }),
-                        \(all.map(\.contentMode.rawValue)), \(all.map(\.agent?.id)), \(all.map(\.agent?.parent)),
-                        \(all.map(\.agent?.type)), \(all.map(\.agent?.requestClass)), \(all.map(\.agent?.hints)),
-                        \(all.map { $0.replayOf?.uuid }))
+                        \(all.map(\.interception.contentMode.rawValue)), \(all.map(\.interception.agent?.id)), \(all.map(\.interception.agent?.parent)),
+                        \(all.map(\.interception.agent?.type)), \(all.map(\.interception.agent?.requestClass)), \(all.map(\.interception.agent?.hints)),
+                        \(all.map { $0.interception.replayOf?.uuid }))
                  AS t (id, organization_id, initiator_id, token_id, task_id, task_step, replica_id, request_id, provider, provider_name,
                        protocol, route, model, streamed, client, client_session_id, correlating_tool_call_id, thread_parent_id,
                        thread_root_id, credential_hint, policy, price_id, hold, request_hash, request_size, prompt_hash, status, error,
@@ -37,7 +37,7 @@ struct InterceptionRow: Sendable {
             """
     }
 
-    private var status: String { refusal != nil ? "refused" : interception.replayOf != nil ? "replayed" : "open" }
+    private var status: String { refusal != nil ? "refused" : request.interception.replayOf != nil ? "replayed" : "open" }
 }
 
 extension ClientAgent {

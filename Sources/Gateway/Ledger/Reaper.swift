@@ -46,12 +46,10 @@ final class Reaper: Sendable {
         }
         let dead = contact.withLockedValue { $0.looked(at: .now, silent: Set(left.map(\.replica))) }
         var settled = 0
-        for var settlement in left.filter({ dead.contains($0.replica) }).map(\.settlement) {
+        for settlement in left.filter({ dead.contains($0.replica) }).map(\.settlement) {
             let partial = try await partialAnswer(settlement)
-            settlement.answerHash = Data(SHA256.hash(data: partial))
-            settlement.answerSize = partial.count
             do {
-                try await settle.settleAndWait(settlement)
+                try await settle.settleAndWait(settlement.with(partial: partial))
                 settled += 1
             } catch {
                 // The loop has said why. It must not keep the others' holds.

@@ -1,10 +1,12 @@
 import AuditProof
 import Core
+import Crypto
 import Foundation
 import ModelAPI
 
-/// How a call ended and what it cost: becomes one ledger row and replaces the hold.
-struct Settlement: Sendable {
+/// How a call ended and what it cost: becomes one ledger row and replaces the hold. A class: it goes through the queues of the batches,
+/// and has dozens of fields.
+final class Settlement: Sendable {
     enum State: String, Sendable {
         /// As the provider reported it.
         case final
@@ -27,30 +29,60 @@ struct Settlement: Sendable {
         var stopReason: String?
     }
 
-    var interception: InterceptionID
-    var attempt = 1
-    var organization: OrganizationID
-    var user: UserID
-    var budgets: [Int64]
+    let interception: InterceptionID
+    let attempt: Int
+    let organization: OrganizationID
+    let user: UserID
+    let budgets: [Int64]
     /// The counters of limits that it is in.
-    var counters: [Int64] = []
-    var hold: NanoDollars
-    var provider: String
-    var model: String
-    var price: String
-    var state: State
-    var usage: Usage
-    var cost: NanoDollars
-    var answerHash: Data
-    var answerSize: Int
-    var toolsHash: Data
-    var ending: Ending
+    let counters: [Int64]
+    let hold: NanoDollars
+    let provider: String
+    let model: String
+    let price: String
+    let state: State
+    let usage: Usage
+    let cost: NanoDollars
+    let answerHash: Data
+    let answerSize: Int
+    let toolsHash: Data
+    let ending: Ending
     /// Nil: nothing came, or it is not known.
-    var firstToken: Duration?
+    let firstToken: Duration?
     /// All of them, when there was more than one.
-    var attempts: [AttemptLine] = []
-    var findings: [ContentFinding] = []
-    var booking: Booking?
+    let attempts: [AttemptLine]
+    let findings: [ContentFinding]
+    let booking: Booking?
+
+    init(
+        interception: InterceptionID, attempt: Int = 1, organization: OrganizationID, user: UserID, budgets: [Int64],
+        counters: [Int64] = [], hold: NanoDollars, provider: String, model: String, price: String, state: State, usage: Usage,
+        cost: NanoDollars, answerHash: Data, answerSize: Int, toolsHash: Data, ending: Ending, firstToken: Duration? = nil,
+        attempts: [AttemptLine] = [],
+        findings: [ContentFinding] = [], booking: Booking? = nil
+    ) {
+        self.interception = interception
+        self.attempt = attempt
+        self.organization = organization
+        self.user = user
+        self.budgets = budgets
+        self.counters = counters
+        self.hold = hold
+        self.provider = provider
+        self.model = model
+        self.price = price
+        self.state = state
+        self.usage = usage
+        self.cost = cost
+        self.answerHash = answerHash
+        self.answerSize = answerSize
+        self.toolsHash = toolsHash
+        self.ending = ending
+        self.firstToken = firstToken
+        self.attempts = attempts
+        self.findings = findings
+        self.booking = booking
+    }
 
     func digest(at: Int64) -> Data {
         LedgerDigest.canonical(
@@ -143,7 +175,7 @@ struct LedgerDigest {
 
 extension Settlement {
     /// Of a call that was refused and never sent, and whose hold stands all the same: it costs nothing.
-    init(neverSent interception: NewInterception, _ found: HoldDoubts.Found) {
+    convenience init(neverSent interception: NewInterception, _ found: HoldDoubts.Found) {
         self.init(
             interception: interception.id, organization: interception.organization, user: interception.initiator,
             budgets: found.budgets, counters: found.counters, hold: found.amount, provider: interception.providerName,
@@ -151,5 +183,14 @@ extension Settlement {
             price: interception.price ?? "", state: .final, usage: Usage(), cost: .zero, answerHash: Content.emptyHash,
             answerSize: 0, toolsHash: Content.emptyHash,
             ending: .init(status: .failed, error: "never sent: the database did not confirm the hold in time"))
+    }
+
+    /// The same with what there is of the answer.
+    func with(partial answer: Data) -> Settlement {
+        Settlement(
+            interception: interception, attempt: attempt, organization: organization, user: user, budgets: budgets,
+            counters: counters, hold: hold, provider: provider, model: model, price: price, state: state, usage: usage, cost: cost,
+            answerHash: Data(SHA256.hash(data: answer)), answerSize: answer.count, toolsHash: toolsHash, ending: ending,
+            firstToken: firstToken, attempts: attempts, findings: findings, booking: booking)
     }
 }

@@ -24,27 +24,24 @@ final class HoldGate: Sendable {
         _ interception: NewInterception, _ demand: HoldDemand, _ turn: CallClass, _ target: Target, _ claim: KeyClaim? = nil
     ) async throws -> HoldLoop.Grant {
         let governance = try settings.current().governance
-        var request = HoldLoop.Request(interception: interception, demand: demand)
-        request.rules = governance.budgets.applying(to: interception)
-        request.uses = governance.limits.uses(of: interception, at: target)
-        request.turn = turn
-        request.claim = claim
+        let request = HoldLoop.Request(
+            interception: interception, demand: demand, rules: governance.budgets.applying(to: interception),
+            uses: governance.limits.uses(of: interception, at: target), turn: turn, claim: claim)
         let places = request.uses.filter(\.hasConcurrency)
         if places.isEmpty { return try await holds.take(request) }
         return try await take(request, places)
     }
 
     private func take(_ request: HoldLoop.Request, _ places: [RateUse]) async throws -> HoldLoop.Grant {
-        var request = request
-        request.mayWait = true
+        let patient = request.waiting
         let deadline = ContinuousClock.now + patience
         // A repeat needs no place: it must not wait for one behind the very call that it repeats.
         var busy = request.claim == nil ? lines.occupied(places) : nil
         if busy == nil {
-            do { return try await holds.take(request) } catch let limit as LimitBusy { busy = limit.use }
+            do { return try await holds.take(patient) } catch let limit as LimitBusy { busy = limit.use }
         }
         while let use = busy, let id = lines.join(use, request.turn, until: deadline) {
-            switch try await stand(id, in: use, request) {
+            switch try await stand(id, in: use, patient) {
             case .granted(let grant): return grant
             case .elsewhere(let other): busy = other
             case .timeIsUp: busy = nil
@@ -52,7 +49,6 @@ final class HoldGate: Sendable {
         }
         try Task.checkCancellation()
         // The line is full, or the time is up: the last try puts a refusal on record.
-        request.mayWait = false
         return try await holds.take(request)
     }
 

@@ -56,6 +56,7 @@ package struct ModelPrice: Sendable, Hashable {
 
     /// Every set of prices that may apply. Providers fall back from a class of service to the standard one, never to a dearer one.
     private func candidates(_ inputTokens: TokenCount, _ requested: ServiceTier?) -> [PriceClasses] {
+        guard let services = body.services, !services.isEmpty else { return body.table(.standard).reachable(upTo: inputTokens) }
         let tiers: [ServiceTier] = requested.map { [ServiceTier.standard, $0] } ?? ServiceTier.allCases.filter { $0 != .batch }
         var seen: Set<ServiceTier> = []
         return tiers.filter { seen.insert($0).inserted && body.hasTable($0) }

@@ -70,16 +70,30 @@ final class CallRecord: Sendable {
     let state: NIOLockedValueBox<State>
     let services: Services
 
-    /// What a record needs to end a call.
-    struct Services: Sendable {
-        var admission: Admission
-        var settle: SettleLoop
-        var content: ContentLoop
-        var threads: ThreadMemory
-        var open: OpenCalls
-        var relays: OpenRelays
-        var meters: Meters
-        var cacheAlarm: CacheAlarm
+    /// What a record needs to end a call. One for all calls of a gateway.
+    final class Services: Sendable {
+        let admission: Admission
+        let settle: SettleLoop
+        let content: ContentLoop
+        let threads: ThreadMemory
+        let open: OpenCalls
+        let relays: OpenRelays
+        let meters: Meters
+        let cacheAlarm: CacheAlarm
+
+        init(
+            admission: Admission, settle: SettleLoop, content: ContentLoop, threads: ThreadMemory, open: OpenCalls,
+            relays: OpenRelays, meters: Meters, cacheAlarm: CacheAlarm
+        ) {
+            self.admission = admission
+            self.settle = settle
+            self.content = content
+            self.threads = threads
+            self.open = open
+            self.relays = relays
+            self.meters = meters
+            self.cacheAlarm = cacheAlarm
+        }
     }
 
     /// - Parameter target: the first that will be tried.

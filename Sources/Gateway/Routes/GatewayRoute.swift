@@ -18,7 +18,7 @@ enum GatewayRoute: Equatable {
     init(method: String, route: String) {
         let path = route.prefix { $0 != "?" }
         // Whatever the provider's server would resolve to another path than the one that is judged here.
-        if path.contains("..") || path.contains("//") || path.contains("%") {
+        if Self.resolvesElsewhere(path) {
             self = .unknown
             return
         }
@@ -34,6 +34,17 @@ enum GatewayRoute: Equatable {
         case ("HEAD", "api/hello"), ("GET", "api/hello"): self = .hello
         default: self = .unknown
         }
+    }
+
+    private static func resolvesElsewhere(_ path: Substring) -> Bool {
+        var previous: UInt8 = 0
+        for byte in path.utf8 {
+            if byte == UInt8(ascii: "%") || byte == previous && (byte == UInt8(ascii: ".") || byte == UInt8(ascii: "/")) {
+                return true
+            }
+            previous = byte
+        }
+        return false
     }
 
     /// Gemini names the model and what is wanted of it in the path: `v1beta/models/<model>:generateContent`.

@@ -72,7 +72,7 @@ extension Settings {
             guard let provider = provider(named: choice.provider, organization: organization), provider.isEnabled else { continue }
             do {
                 let (target, rule) = try target(provider, choice.model, api, call, client)
-                if targets.isEmpty { policy = rule.contains("route:") ? rule : rule + sender }
+                if targets.isEmpty { policy = sender.isEmpty || rule.contains("route:") ? rule : rule + sender }
                 targets.append(target)
             } catch let error as RoutePlan.Denied {
                 denied = denied ?? error

@@ -57,7 +57,8 @@ struct GatewayDoor: Sendable {
         }
         let provider = String(rest[..<slash])
         return GatewayCall(
-            principal: principal, provider: provider.removingPercentEncoding ?? provider,
+            principal: principal,
+            provider: provider.utf8.contains(UInt8(ascii: "%")) ? provider.removingPercentEncoding ?? provider : provider,
             route: String(rest[rest.index(after: slash)...]), method: head.method.rawValue,
             headers: head.headerFields.map { ($0.name.rawName, $0.value) }, body: body, origin: .http, requestID: requestID,
             clientAddress: clientAddress)

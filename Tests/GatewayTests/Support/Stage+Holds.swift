@@ -8,14 +8,15 @@ import Postgres
 /// Calls as far as their holds, without anybody who makes them.
 extension Stage {
     func request(
-        _ replica: ReplicaID = ReplicaID(), as principal: Principal? = nil, toolCall: String? = nil, provider: String = "anthropic",
+        _ replica: ReplicaID = ReplicaID(), id: InterceptionID = InterceptionID(), as principal: Principal? = nil,
+        toolCall: String? = nil, provider: String = "anthropic",
         demand: HoldDemand = .init(full: NanoDollars(1_000_000), least: NanoDollars(1_000_000))
     ) throws -> HoldLoop.Request {
         let principal = principal ?? user
         let price = try Self.book().price(of: Self.model, type: .anthropic, organization: Self.organization, at: Date())
         return HoldLoop.Request(
             interception: NewInterception(
-                id: InterceptionID(), organization: Self.organization, initiator: principal.user, replica: replica, requestID: "r",
+                id: id, organization: Self.organization, initiator: principal.user, replica: replica, requestID: "r",
                 provider: "anthropic", providerName: provider, modelProtocol: "messages", route: "v1/messages", model: Self.model,
                 isStreamed: false, client: "test", toolCall: toolCall, policy: "test", price: price?.id,
                 requestHash: Content.emptyHash, requestSize: 0, promptHash: Content.promptHash(nil, [])),
