@@ -46,15 +46,16 @@ struct InterceptionNarrowing: Sendable {
         return try row["members"]
     }
 
-    /// - Parameter row: the alias of `ai_interceptions`.
-    func condition(_ row: String) -> Query {
+    /// - Parameters:
+    ///   - row: the alias of `ai_interceptions`.
+    ///   - isOfSession: the session, and with it the person, is given beside this; said twice, the planner would look for the person's
+    ///     calls too.
+    func condition(_ row: String, isOfSession: Bool = false) -> Query {
         var query: Query = "\(unsafeSQL: row).organization_id = \(scope.organization)"
         func and(_ column: String, _ value: String?) {
             if let value { query += " AND \(unsafeSQL: row).\(unsafeSQL: column) = \(value.storable)" }
         }
-        if let user = scope.user { query += " AND \(unsafeSQL: row).initiator_id = \(user)" }
-        if let user = filter.initiator { query += " AND \(unsafeSQL: row).initiator_id = \(user)" }
-        if let members { query += " AND \(unsafeSQL: row).initiator_id = ANY(\(members))" }
+        if !isOfSession { query += people(row) }
         and("provider", filter.provider)
         and("provider_name", filter.providerName)
         and("model", filter.model)
@@ -88,6 +89,14 @@ struct InterceptionNarrowing: Sendable {
         } else if let range = costs("l") {
             query += " AND EXISTS (SELECT FROM ai_ledger l WHERE \(range) AND l.interception_id = \(unsafeSQL: row).id)"
         }
+        return query
+    }
+
+    private func people(_ row: String) -> Query {
+        var query: Query = ""
+        if let user = scope.user { query += " AND \(unsafeSQL: row).initiator_id = \(user)" }
+        if let user = filter.initiator { query += " AND \(unsafeSQL: row).initiator_id = \(user)" }
+        if let members { query += " AND \(unsafeSQL: row).initiator_id = ANY(\(members))" }
         return query
     }
 

@@ -18,7 +18,7 @@ extension InterceptionStore {
                 SELECT i.id, i.started_at, i.session_id, i.initiator_id FROM ai_interceptions i
                 WHERE \(narrowing.condition("i"))\(Self.before(place)) AND NOT EXISTS (
                     SELECT FROM ai_interceptions e
-                    WHERE \(narrowing.condition("e")) AND e.session_id = i.session_id AND e.initiator_id = i.initiator_id
+                    WHERE \(narrowing.condition("e", isOfSession: true)) AND e.session_id = i.session_id AND e.initiator_id = i.initiator_id
                       AND (e.started_at, e.id) < (i.started_at, i.id))
                 ORDER BY i.started_at DESC, i.id DESC LIMIT \(page.limit + 1)
             )
@@ -32,7 +32,7 @@ extension InterceptionStore {
                        count(DISTINCT s.id) AS calls, max(s.client) AS client, array_agg(DISTINCT s.provider_name) AS providers,
                        array_agg(DISTINCT s.model) AS models, \(unsafeSQL: Self.usageSums)
                 FROM ai_interceptions s LEFT JOIN ai_charges l ON l.interception_id = s.id
-                WHERE \(narrowing.condition("s")) AND s.session_id = f.session_id AND s.initiator_id = f.initiator_id
+                WHERE \(narrowing.condition("s", isOfSession: true)) AND s.session_id = f.session_id AND s.initiator_id = f.initiator_id
             ) a
             ORDER BY f.started_at DESC, f.id DESC
             """)

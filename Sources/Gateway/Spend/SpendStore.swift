@@ -46,34 +46,34 @@ package struct SpendStore: Sendable {
         func column(_ dimension: SpendDimension, _ type: String) -> String {
             query.by.contains(dimension) ? "s.\(columns[dimension] ?? "")" : "NULL::\(type)"
         }
+        // In each condition rather than in a table of their own, so that the planner knows how many days they are.
+        let first: Query = "coalesce(\(query.from)::date, date_trunc('month', now() AT TIME ZONE 'UTC')::date)"
+        let past: Query = "coalesce(\(query.to)::date, 'infinity'::date)"
         let rows = try await pool.query(
             """
-            WITH bounds AS (
-                SELECT coalesce(\(query.from)::date, date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS first,
-                       coalesce(\(query.to)::date, 'infinity'::date) AS past
-            ), lines AS (
-                SELECT s.* FROM bounds, ai_spend s
-                WHERE s.organization_id = \(scope.organization) AND s.day >= first AND s.day < past
+            WITH lines AS (
+                SELECT s.* FROM ai_spend s
+                WHERE s.organization_id = \(scope.organization) AND s.day >= \(first) AND s.day < \(past)
                   AND (\(scope.user)::uuid IS NULL OR s.user_id = \(scope.user))
                 UNION ALL
                 SELECT l.organization_id, (l.settled_at AT TIME ZONE 'UTC')::date, l.user_id, l.provider, l.model, i.client,
                        coalesce(i.task_id, \(Self.noTask)), 1, l.input_tokens,
                        l.cache_read_input_tokens, l.cache_write_5m_tokens, l.cache_write_1h_tokens, l.output_tokens,
                        l.reasoning_tokens, l.web_searches, l.cost
-                FROM bounds, (\(Self.behind(limit: 1_000_000))) b
+                FROM (\(Self.behind(limit: 1_000_000))) b
                 JOIN ai_ledger l ON l.interception_id = b.interception_id AND l.attempt = b.attempt
                 JOIN ai_interceptions i ON i.id = l.interception_id
                 WHERE l.organization_id = \(scope.organization) AND (\(scope.user)::uuid IS NULL OR l.user_id = \(scope.user))
-                  AND (l.settled_at AT TIME ZONE 'UTC')::date >= first AND (l.settled_at AT TIME ZONE 'UTC')::date < past
+                  AND (l.settled_at AT TIME ZONE 'UTC')::date >= \(first) AND (l.settled_at AT TIME ZONE 'UTC')::date < \(past)
                 UNION ALL
                 -- What re-rating changed, on the day of the booking; there are few.
                 SELECT c.organization_id, (l.settled_at AT TIME ZONE 'UTC')::date, c.user_id, c.provider, c.model, i.client,
                        coalesce(i.task_id, \(Self.noTask)), 0, 0, 0, 0, 0, 0, 0, 0, c.amount
-                FROM bounds, ai_corrections c
+                FROM ai_corrections c
                 JOIN ai_ledger l ON l.interception_id = c.interception_id AND l.attempt = c.attempt
                 JOIN ai_interceptions i ON i.id = l.interception_id
                 WHERE c.organization_id = \(scope.organization) AND (\(scope.user)::uuid IS NULL OR c.user_id = \(scope.user))
-                  AND (l.settled_at AT TIME ZONE 'UTC')::date >= first AND (l.settled_at AT TIME ZONE 'UTC')::date < past
+                  AND (l.settled_at AT TIME ZONE 'UTC')::date >= \(first) AND (l.settled_at AT TIME ZONE 'UTC')::date < \(past)
             ), added AS (
                 SELECT \(unsafeSQL: column(.user, "uuid")) AS user_id, \(unsafeSQL: column(.group, "text")) AS group_name,
                        \(unsafeSQL: column(.provider, "text")) AS provider, \(unsafeSQL: column(.model, "text")) AS model, \(unsafeSQL: column(.client, "text")) AS client,
@@ -88,7 +88,7 @@ package struct SpendStore: Sendable {
             SELECT b.first::text AS first, a.user_id, u.username, a.group_name, a.provider, a.model, a.client,
                    nullif(a.task_id, \(Self.noTask)) AS task_id, a.day::text AS day, a.calls, a.input, a.cache_read, a.cache_5m, a.cache_1h,
                    a.output, a.reasoning, a.searches, a.cost
-            FROM bounds b LEFT JOIN added a ON true LEFT JOIN users u ON u.id = a.user_id
+            FROM (SELECT \(first) AS first) b LEFT JOIN added a ON true LEFT JOIN users u ON u.id = a.user_id
             ORDER BY a.cost DESC, u.username, a.day, a.model
             """)
         let lines = try rows.filter { try $0["calls", as: Int?.self] != nil }.map { row in
