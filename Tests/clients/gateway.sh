@@ -62,9 +62,9 @@ for _ in $(seq 1 600); do
     sleep 0.1
 done
 [ -n "$providers" ] || fail "the scripted providers did not start: $(cat "$work/providers.log")"
-provider() { # TYPE BASE-URL MODEL
-    "$bin/slipway" providers add "matrix-$1" --type "$1" --base-url "$2" --allow-private --key-stdin <<<"AKIDMATRIX:secret-of-matrix" \
-        >/dev/null || fail "matrix-$1 could not be added"
+provider() { # TYPE BASE-URL MODEL [NAME]
+    "$bin/slipway" providers add "matrix-${4:-$1}" --type "$1" --base-url "$2" --allow-private --key-stdin <<<"AKIDMATRIX:secret-of-matrix" \
+        >/dev/null || fail "matrix-${4:-$1} could not be added"
     "$bin/slipway" models price "$3" --type "$1" --input-price 1 --output-price 5 \
         >/dev/null || fail "$3 has no price"
 }
@@ -72,6 +72,7 @@ provider anthropic "$providers" matrix-model
 provider openai "$providers/v1" matrix-model
 provider gemini "$providers" matrix-model
 provider bedrock "$providers" anthropic.claude-matrix-v1:0
+provider bedrock "$providers" eu.amazon.nova-matrix-v1:0 converse
 "$venv/bin/python" Tests/clients/matrix.py --gateway "$url/api/v2/ai-gateway" --token "$token" || {
     tail -n 20 "$work/providers.log" >&2
     fail "the matrix of clients and providers has holes"

@@ -15,6 +15,7 @@ PROVIDERS = {
     "matrix-openai": "matrix-model",
     "matrix-gemini": "matrix-model",
     "matrix-bedrock": "anthropic.claude-matrix-v1:0",
+    "matrix-converse": "eu.amazon.nova-matrix-v1:0",
 }
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -1,5 +1,5 @@
-"""Providers' protocols, scripted with Python's standard library alone: Messages, Chat Completions, Responses, Gemini, and Claude on
-Bedrock (events in Amazon's frames). One port serves them all, as each provider's own path. Prints its URL.
+"""Providers' protocols, scripted with Python's standard library alone: Messages, Chat Completions, Responses, Gemini, and on
+Bedrock Claude and Converse (events in Amazon's frames). One port serves them all, as each provider's own path. Prints its URL.
 
 The newest text says what is wanted:
     describe   a text that tells what the request held, so that nothing can get lost unseen
@@ -251,6 +251,56 @@ def gemini_events(pieces, calls):
     yield gemini_chunk(chunks[-1], "STOP")
 
 
+# Converse
+
+
+def read_converse(body):
+    asked = Asked()
+    asked.system = "".join(p["text"] for p in body.get("system", []))
+    asked.tools = [t["toolSpec"]["name"] for t in body.get("toolConfig", {}).get("tools", [])]
+    asked.limit = body["inferenceConfig"].get("maxTokens")
+    assert not {"model", "stream", "max_tokens"} & set(body), body
+    for message in body["messages"]:
+        for part in message["content"]:
+            if "text" in part and message["role"] == "user":
+                asked.text = part["text"]
+            elif "image" in part:
+                base64.b64decode(part["image"]["source"]["bytes"], validate=True)
+                asked.images.append("image/" + part["image"]["format"])
+            elif "toolResult" in part:
+                asked.results.append("".join(p["text"] for p in part["toolResult"]["content"]))
+    assert asked.tools or not asked.results, "results without a definition of a tool"
+    return asked
+
+
+def converse_usage():
+    return {"inputTokens": TOKENS["input"], "outputTokens": TOKENS["output"], "totalTokens": sum(TOKENS.values())}
+
+
+def converse_whole(pieces, calls):
+    content = [{"text": "".join(pieces)}]
+    content += [{"toolUse": {"toolUseId": f"tooluse_{id}", "name": "weather", "input": arguments}} for id, arguments in calls]
+    return {
+        "output": {"message": {"role": "assistant", "content": content}}, "stopReason": "tool_use" if calls else "end_turn",
+        "usage": converse_usage(), "metrics": {"latencyMs": 12},
+    }
+
+
+def converse_events(pieces, calls):
+    yield "messageStart", {"role": "assistant"}
+    for piece in pieces:
+        yield "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": piece}}
+    yield "contentBlockStop", {"contentBlockIndex": 0}
+    for index, (id, arguments) in enumerate(calls, 1):
+        yield "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": f"tooluse_{id}", "name": "weather"}}}
+        text = json.dumps(arguments)
+        for part in (text[:5], text[5:]):
+            yield "contentBlockDelta", {"contentBlockIndex": index, "delta": {"toolUse": {"input": part}}}
+        yield "contentBlockStop", {"contentBlockIndex": index}
+    yield "messageStop", {"stopReason": "tool_use" if calls else "end_turn"}
+    yield "metadata", {"usage": converse_usage(), "metrics": {"latencyMs": 12}}
+
+
 # Embeddings
 
 
@@ -266,9 +316,13 @@ def embeddings(body):
 
 
 def frame(event):
-    payload = json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode()
+    return framed("chunk", {"bytes": base64.b64encode(json.dumps(event).encode()).decode()})
+
+
+def framed(kind, event):
+    payload = json.dumps(event).encode()
     headers = b""
-    for name, value in ((":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event")):
+    for name, value in ((":event-type", kind), (":content-type", "application/json"), (":message-type", "event")):
         headers += bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
     prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
     message = prelude + struct.pack(">I", binascii.crc32(prelude)) + headers + payload
@@ -306,6 +360,15 @@ class Provider(BaseHTTPRequestHandler):
             stream = path.endswith(":streamGenerateContent")
             read, whole, events, line, key = read_gemini, gemini_whole, gemini_events, unnamed, "x-goog-api-key"
             error = {"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}}
+        elif path.endswith(("/converse", "/converse-stream")):
+            assert path.startswith("/model/eu.amazon.nova-matrix-v1%3A0/"), path
+            stream = path.endswith("-stream")
+            read, whole, events, key = read_converse, converse_whole, converse_events, "authorization"
+            error = {"message": "slow down"}
+
+            def line(event):
+                return framed(*event)
+
         else:
             assert path.startswith("/model/") and "anthropic_version" in body and "model" not in body, (path, body)
             stream = path.endswith("/invoke-with-response-stream")
@@ -325,7 +388,7 @@ class Provider(BaseHTTPRequestHandler):
             chunks.append(b"data: [DONE]\n\n")
         # Cut where no event ends: pieces of a stream mean nothing.
         all = b"".join(chunks)
-        kind = "application/vnd.amazon.eventstream" if line is frame else "text/event-stream"
+        kind = "application/vnd.amazon.eventstream" if path.startswith("/model/") else "text/event-stream"
         self.answer(200, kind, [all[at : at + 77] for at in range(0, len(all), 77)])
 
     def answer(self, status, kind, pieces, headers=()):

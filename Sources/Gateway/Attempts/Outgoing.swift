@@ -1,6 +1,4 @@
 import Core
-import Crypto
-import Foundation
 import HTTPTransport
 import ModelAPI
 import NIOCore
@@ -19,7 +17,8 @@ struct Outgoing: Sendable {
         if let translation = target.translation {
             route = translation.route(model: target.model)
             body = translation.upstream.body
-            headers = HeaderEdits.upstream(translation.headers, key: Self.plainKey(attempt), type: provider.type)
+            headers = HeaderEdits.upstream(
+                translation.headers, key: BedrockSigning.bearer(attempt.key, of: provider), type: provider.type)
             // Claude's own body stays as the client wrote it, but for what Bedrock wants elsewhere.
             if translation.passesBody,
                 let edits = try? BedrockBody.edits(facts.call.body, betas: translation.betas)
@@ -42,7 +41,7 @@ struct Outgoing: Sendable {
         }
         if provider.settings.traceContext == true { headers += TraceHeaders.upstream(facts.call) }
         body = AffordableOutput.limit(body, facts, target)
-        if provider.type == .bedrock { sign(attempt) }
+        if provider.type == .bedrock { headers += BedrockSigning.headers(attempt.key, provider, route: route, body: body) }
     }
 
     /// - Parameter timeouts: the server's own.
@@ -54,39 +53,5 @@ struct Outgoing: Sendable {
             allowPrivateAddresses: provider.allowsPrivateAddresses)
         request.freshConnection = attempt.isOnFreshConnection
         return request
-    }
-
-    // MARK: Amazon
-
-    /// A key that signs is no bearer token.
-    private static func plainKey(_ attempt: Attempt) -> Secret<String> {
-        attempt.target.provider.type == .bedrock && credentials(attempt.key) != nil ? Secret("") : attempt.key.secret
-    }
-
-    private static func credentials(_ key: Provider.Key) -> AWSCredentials? {
-        let parts = key.secret.reveal().split(separator: ":", maxSplits: 2)
-        guard parts.count >= 2 else { return nil }
-        return AWSCredentials(
-            accessKeyID: String(parts[0]), secretAccessKey: Secret(String(parts[1])),
-            sessionToken: parts.count > 2 ? Secret(String(parts[2])) : nil)
-    }
-
-    private mutating func sign(_ attempt: Attempt) {
-        guard let credentials = Self.credentials(attempt.key) else { return }
-        let provider = attempt.target.provider
-        let url = provider.url(for: route)
-        let rest = url.drop { $0 != ":" }.dropFirst(3)
-        let host = String(rest.prefix { $0 != "/" })
-        let signer = SigV4(
-            credentials: credentials, region: provider.settings.region ?? Self.region(ofHost: host), service: "bedrock")
-        headers += signer.headers(
-            method: "POST", path: String(rest.dropFirst(host.count)), headers: [(name: "host", value: host)],
-            bodyHash: body.withUnsafeReadableBytes { SHA256.hash(bytes: $0) }, seconds: Int(Date().timeIntervalSince1970))
-    }
-
-    /// `bedrock-runtime.eu-central-1.amazonaws.com` names it.
-    private static func region(ofHost host: String) -> String {
-        let parts = host.split(separator: ".")
-        return parts.count >= 4 && parts[0].hasPrefix("bedrock-runtime") ? String(parts[1]) : "us-east-1"
     }
 }

@@ -30,11 +30,11 @@ package struct Provider: Sendable, Equatable {
     var usableKeys: [Key] { keys.isEmpty && type == .openai ? [.none] : keys }
 
     /// Nil: it speaks the client's protocol. Else what a call is translated into.
-    func format(for api: ModelProtocol) -> UpstreamFormat? {
+    func format(for api: ModelProtocol, model: String) -> UpstreamFormat? {
         let spoken = settings.protocols ?? type.protocols
         if spoken.contains(api) { return nil }
         if type.protocols.count > 1, spoken == [.responses] { return .responses }
-        return type.format
+        return type == .bedrock ? BedrockModel(model).format : type.format
     }
 
     /// The URL for a route such as `v1/messages?beta=true`. A base URL that ends in the version the route begins with

@@ -8,7 +8,7 @@ package enum ProviderType: String, Sendable, Codable, CaseIterable {
     /// OpenAI's models in Azure's v1 API: the base URL is `https://<resource>.openai.azure.com/openai/v1`.
     case azure
     case gemini
-    /// Claude on Amazon Bedrock. The base URL is `https://bedrock-runtime.<region>.amazonaws.com`; a key is a Bedrock API key, or
+    /// Models on Amazon Bedrock: Claude by `InvokeModel`, all others by `Converse` (`BedrockModel`). The base URL is `https://bedrock-runtime.<region>.amazonaws.com`; a key is a Bedrock API key, or
     /// `<access key id>:<secret access key>[:<session token>]`.
     case bedrock
 
@@ -28,6 +28,7 @@ package enum ProviderType: String, Sendable, Codable, CaseIterable {
         case .anthropic: .messages
         case .openai, .azure: .chatCompletions
         case .gemini: .gemini
+        // Claude's; other models there have another (`Provider.format`).
         case .bedrock: .bedrockMessages
         }
     }
@@ -35,7 +36,7 @@ package enum ProviderType: String, Sendable, Codable, CaseIterable {
     /// Where a model's price is looked for, in this order: a cloud sells the models of another at that one's prices.
     var priceTypes: [ProviderType] { self == .azure ? [.azure, .openai] : [self] }
 
-    /// The header that carries the provider's key. Bedrock's requests may be signed instead (`BedrockCall`).
+    /// The header that carries the provider's key. Bedrock's requests may be signed instead (`BedrockSigning`).
     func authentication(_ key: String) -> (name: String, value: String) {
         switch self {
         case .anthropic: ("x-api-key", key)

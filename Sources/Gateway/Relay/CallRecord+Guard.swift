@@ -16,7 +16,7 @@ extension CallRecord {
             if scan.refusal == nil { return }
             // For the usage alone: nothing of what it says is recorded.
             state.own = AnswerReader(state.target.api, streamed: false, keepsContent: false)
-            try? state.own.feed(whole)
+            try? state.own.feed(state.target.format?.readable(whole) ?? whole)
         }
         if let refusal = scan.refusal { throw refusal }
         return scan.edits.isEmpty ? whole : BodyEdit.apply(all: scan.edits, to: whole)
@@ -24,13 +24,15 @@ extension CallRecord {
 
     /// Decides about the tools that a whole answer calls.
     ///
-    /// - Parameter whole: in the client's protocol.
+    /// - Parameters:
+    ///   - whole: in the client's protocol.
+    ///   - said: in the upstream's: what it used is read there.
     /// - Throws: `policyDenied`.
-    func decide(_ whole: ByteBuffer, _ ruling: ToolRuling) throws(AppError) {
+    func decide(_ whole: ByteBuffer, _ ruling: ToolRuling, from said: ByteBuffer) throws(AppError) {
         let (found, refusal) = AnswerTools.decide(whole, facts.api, ruling)
         state.withLockedValue { $0.findings += found }
         guard let refusal else { return }
-        state.withLockedValue { try? $0.own.feed(whole) }
+        state.withLockedValue { try? $0.own.feed($0.target.format?.readable(said) ?? said) }
         throw refusal
     }
 }

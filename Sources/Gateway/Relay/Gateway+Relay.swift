@@ -35,7 +35,7 @@ extension Gateway {
                 if let embedding = record.facts.call.embedding, upstream.response.status < 300 {
                     state.embedding = EmbeddingUsage.read(whole, as: embedding)
                 } else {
-                    try? state.own.feed(whole)
+                    try? state.own.feed(upstream.target.format?.readable(whole) ?? whole)
                 }
             }
             record.end(record.hasLeft ? .drained : .ended)
@@ -169,8 +169,8 @@ extension Gateway {
             upstream.whole = isLookedThrough ? try record.guarded(whole) : whole
         }
         if let translation = target.translation { try translate(&upstream, translation) }
-        if let tools = facts.guarding?.tools, let whole = upstream.shown ?? upstream.whole {
-            try record.decide(whole, tools)
+        if let tools = facts.guarding?.tools, let whole = upstream.whole {
+            try record.decide(upstream.shown ?? whole, tools, from: whole)
         }
         return upstream
     }

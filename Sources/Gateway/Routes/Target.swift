@@ -133,7 +133,7 @@ extension Settings {
         let decision = decide(call, client: client, provider: provider.name, model: model, api: api)
         let rule = decision.record
         if let refusal = decision.refusal { throw RoutePlan.Denied(error: refusal, policy: rule, provider: provider) }
-        let format = provider.format(for: api)
+        let format = provider.format(for: api, model: model)
         guard format == nil || api != .gemini else {
             throw RoutePlan.Denied(
                 error: AppError(

@@ -21,7 +21,7 @@ struct Translation: Sendable {
             for: format, model: target.model, defaultMaxOutputTokens: min(32_000, target.price.maxOutputTokens))
         context = AnswerContext(request, upstream, requestID: call.requestID, created: Int(Date().timeIntervalSince1970))
         if passesBody {
-            let (taken, dropped) = BedrockBetas.divide(Self.betas(call.headers), model: target.model)
+            let (taken, dropped) = BedrockBetas.divide(call.betas, model: target.model)
             betas = taken
             for flag in dropped { betaLosses.note("anthropic-beta.\(flag)") }
         }
@@ -35,15 +35,11 @@ struct Translation: Sendable {
     /// What the client asked for and the upstream is not.
     var losses: Losses { passesBody ? betaLosses : upstream.losses }
 
-    private static func betas(_ headers: [(name: String, value: String)]) -> [String] {
-        headers.filter { $0.name.lowercased() == "anthropic-beta" }.flatMap { $0.value.split(separator: ",") }
-            .map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }
-    }
-
     /// Where the upstream is asked.
     func route(model: String) -> String {
         switch format {
         case .bedrockMessages: String(AWSPath.bedrock(request.stream ? .invokeStream : .invoke, model: model).dropFirst())
+        case .bedrockConverse: String(AWSPath.bedrock(request.stream ? .converseStream : .converse, model: model).dropFirst())
         default: format.api.route(model: model, stream: request.stream)
         }
     }
@@ -55,7 +51,7 @@ struct Translation: Sendable {
             (name: "accept", value: request.stream ? "text/event-stream" : "application/json"),
         ]
         if format == .messages { headers.append((name: "anthropic-version", value: "2023-06-01")) }
-        if format == .bedrockMessages {
+        if format == .bedrockMessages || format == .bedrockConverse {
             headers[1].value = request.stream ? "application/vnd.amazon.eventstream" : "application/json"
         }
         return headers
@@ -65,6 +61,14 @@ struct Translation: Sendable {
     func error(status: Int, _ body: ByteBuffer, retryAfter: Duration?) -> ErrorShape.Answer {
         Failure(UpstreamError.read(body), status: status)
             .answer(request.api, requestID: context.requestID, retryAfter: retryAfter)
+    }
+}
+
+extension GatewayCall {
+    /// Of its `anthropic-beta` headers.
+    var betas: [String] {
+        headers.filter { $0.name.lowercased() == "anthropic-beta" }.flatMap { $0.value.split(separator: ",") }
+            .map { $0.filter { $0 != " " } }.filter { !$0.isEmpty }
     }
 }
 

@@ -7,12 +7,15 @@ package enum BedrockBody {
     package static let version = "bedrock-2023-05-31"
 
     /// - Parameter betas: the client's `anthropic-beta` header, whose place on Bedrock is in the body; only those that Bedrock takes (`BedrockBetas`).
+    /// - Parameter outputLimit: for a body without `max_tokens`, which `InvokeModel` wants; nil: it is left to Bedrock to say so.
     /// - Returns: edits in ascending order, for `BodyEdit.apply(all:to:)`.
     /// - Throws: `badRequest` for a body that is no JSON object, or names the same field twice.
-    package static func edits(_ body: ByteBuffer, betas: [String] = []) throws(AppError) -> [BodyEdit] {
+    package static func edits(
+        _ body: ByteBuffer, betas: [String] = [], outputLimit: TokenCount? = nil
+    ) throws(AppError) -> [BodyEdit] {
         let result: Result<[BodyEdit], AppError> = body.withUnsafeReadableBytes { bytes in
             do throws(AppError) {
-                return .success(try edits(bytes, betas))
+                return .success(try edits(bytes, betas, outputLimit))
             } catch {
                 return .failure(error)
             }
@@ -20,7 +23,9 @@ package enum BedrockBody {
         return try result.get()
     }
 
-    private static func edits(_ bytes: UnsafeRawBufferPointer, _ betas: [String]) throws(AppError) -> [BodyEdit] {
+    private static func edits(
+        _ bytes: UnsafeRawBufferPointer, _ betas: [String], _ outputLimit: TokenCount?
+    ) throws(AppError) -> [BodyEdit] {
         var cursor = JSONCursor(bytes)
         var found: [(name: String, range: Range<Int>)] = []
         var open = 0
@@ -50,6 +55,7 @@ package enum BedrockBody {
             list.array { for beta in betas { $0.string(beta) } }
             head += ",\"anthropic_beta\":\(list.text)"
         }
+        if let outputLimit, !names.contains("max_tokens") { head += ",\"max_tokens\":\(outputLimit)" }
         var edits = [BodyEdit(name: "anthropic_version", range: open..<open, replacement: isLeft ? head + "," : head)]
         // A field goes with one of the commas beside it. A range begins behind the comma before a field, or with it: `nextKey` takes
         // the comma, so the first field's range has none and all others' do.

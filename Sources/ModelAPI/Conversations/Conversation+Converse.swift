@@ -2,7 +2,9 @@ import NIOCore
 
 extension Conversation {
     /// Bedrock's `Converse` and `ConverseStream`. The model and whether to stream are in the path, not in the body.
-    func encodeConverse() -> ByteBuffer {
+    ///
+    /// - Parameter isCount: for `CountTokens`, which takes nothing that says how to answer.
+    func encodeConverse(isCount: Bool = false) -> ByteBuffer {
         JSONWriter.object { json in
             if !system.isBlank { json.fieldArray("system") { $0.object { $0.field("text", system) } } }
             json.fieldArray("messages") { array in
@@ -15,13 +17,15 @@ extension Conversation {
                     }
                 }
             }
-            json.fieldObject("inferenceConfig") {
-                if let maxOutputTokens { $0.field("maxTokens", maxOutputTokens) }
-                $0.field("temperature", sampling.temperature)
-                $0.field("topP", sampling.topP)
-                if !stopSequences.isEmpty {
-                    $0.fieldArray("stopSequences") { array in
-                        for text in stopSequences { array.string(text) }
+            if !isCount {
+                json.fieldObject("inferenceConfig") {
+                    if let maxOutputTokens { $0.field("maxTokens", maxOutputTokens) }
+                    $0.field("temperature", sampling.temperature)
+                    $0.field("topP", sampling.topP)
+                    if !stopSequences.isEmpty {
+                        $0.fieldArray("stopSequences") { array in
+                            for text in stopSequences { array.string(text) }
+                        }
                     }
                 }
             }
@@ -118,7 +122,7 @@ extension JSONWriter {
 
     private mutating func converseMedia(_ media: Media) {
         let type = media.type ?? media.usualType
-        let form = String(type.drop { $0 != "/" }.dropFirst())
+        let form = Self.converseFormat(type)
         if media.kind == .image {
             fieldObject("image") {
                 $0.field("format", form)
@@ -126,11 +130,27 @@ extension JSONWriter {
             }
         } else {
             fieldObject("document") {
-                $0.field("format", form == "plain" ? "txt" : form)
+                $0.field("format", form)
                 // Names must differ, and hold little else than letters.
-                $0.field("name", "document-\(ToolNames.hash(media.url ?? media.name ?? ""))")
+                let content = if case .text(let text) = media.source { text } else { media.url ?? "" }
+                $0.field("name", "document-\(ToolNames.hash((media.name ?? "") + content))")
                 $0.converseSource(media)
             }
+        }
+    }
+
+    /// Bedrock's word for a media type.
+    private static func converseFormat(_ type: String) -> String {
+        let form = String(type.drop { $0 != "/" }.dropFirst().prefix { $0 != ";" })
+        return switch form {
+        case "plain": "txt"
+        case "markdown", "x-markdown": "md"
+        case "msword": "doc"
+        case "vnd.openxmlformats-officedocument.wordprocessingml.document": "docx"
+        case "vnd.ms-excel": "xls"
+        case "vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx"
+        case "jpg": "jpeg"
+        default: form
         }
     }
 

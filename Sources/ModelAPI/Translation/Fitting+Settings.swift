@@ -83,6 +83,22 @@ extension Fitting {
         }
         if conversation.sessionID != nil { note(messages: "metadata.user_id", chat: "prompt_cache_key") }
         if conversation.user != nil { note(messages: "metadata.user_id", chat: "user") }
+        if conversation.tools.isEmpty { conversation.tools = calledTools }
+    }
+
+    /// `Converse` refuses calls and results of the past where no tool is defined: of tools that were called and are no longer offered, it
+    /// gets the names.
+    private var calledTools: [ToolSchema] {
+        var names: Set<String> = []
+        var tools: [ToolSchema] = []
+        for block in conversation.messages.flatMap(\.content) {
+            guard case .answer(.toolUse(_, let name, _, _)) = block, names.insert(name).inserted else { continue }
+            tools.append(
+                ToolSchema(
+                    name: ToolNames.fitting(name, limit: 64), description: "Was called before; no longer offered.",
+                    checked: #"{"type":"object"}"#))
+        }
+        return tools
     }
 
     // MARK: OpenAI

@@ -16,7 +16,7 @@ package enum TokenCounting {
         request.conversation.sampling = Sampling()
         request.conversation.maxOutputTokens = nil
         switch format {
-        case .chatCompletions, .messages, .bedrockConverse: return nil
+        case .chatCompletions, .messages: return nil
         case .responses:
             var fitting = Fitting(request, format, model, 0)
             try fitting.fit()
@@ -31,15 +31,43 @@ package enum TokenCounting {
             }
             return json.buffer
         case .bedrockMessages:
-            // Bedrock counts what `InvokeModel` would get, which has to name a limit.
-            let inner = try request.encode(for: format, model: model, defaultMaxOutputTokens: 1024).body
-            let json = JSONWriter.object {
-                $0.fieldObject("input") {
-                    $0.fieldObject("invokeModel") { $0.field("body", Base64.encode(Array(inner.readableBytesView))) }
-                }
-            }
-            return json.buffer
+            return invoked(try request.encode(for: format, model: model, defaultMaxOutputTokens: leastLimit).body)
+        case .bedrockConverse:
+            var fitting = Fitting(request, format, model, leastLimit)
+            try fitting.fit()
+            let inner = fitting.conversation.encodeConverse(isCount: true)
+            return JSONWriter.object { json in
+                json.fieldObject("input") { $0.field("converse", raw: String(buffer: inner)) }
+            }.buffer
         }
+    }
+
+    /// The request's body for Claude on Bedrock: the client's own, as `InvokeModel` would get it.
+    ///
+    /// - Parameters:
+    ///   - body: of `POST /v1/messages/count_tokens`.
+    ///   - betas: those that Bedrock takes.
+    /// - Throws: `badRequest` for what is no JSON object.
+    package static func bedrockBody(_ body: ByteBuffer, betas: [String]) throws(AppError) -> ByteBuffer {
+        // A limit has to be there and lie above what is given for thinking; what is counted does not depend on it.
+        let thinking = body.withUnsafeReadableBytes { bytes -> TokenCount in
+            guard var fields = try? JSONNode.document(bytes).fields(), var thinking = (try? fields.fields("thinking")) ?? nil,
+                let budget = (try? thinking.count("budget_tokens")) ?? nil
+            else { return 0 }
+            return min(budget, 1_000_000)
+        }
+        let edits = try BedrockBody.edits(body, betas: betas, outputLimit: thinking + leastLimit)
+        return invoked(BodyEdit.apply(all: edits, to: body))
+    }
+
+    private static let leastLimit: TokenCount = 1024
+
+    private static func invoked(_ body: ByteBuffer) -> ByteBuffer {
+        JSONWriter.object {
+            $0.fieldObject("input") {
+                $0.fieldObject("invokeModel") { $0.field("body", Base64.encode(Array(body.readableBytesView))) }
+            }
+        }.buffer
     }
 
     /// The count in an answer of Anthropic (`input_tokens`), Responses (`input_tokens`), Gemini (`totalTokens`) or Bedrock

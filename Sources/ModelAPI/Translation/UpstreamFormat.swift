@@ -22,6 +22,12 @@ package enum UpstreamFormat: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// A whole answer in the words of `api`. What is no answer of `Converse` stays as it is, which says what it is instead.
+    package func readable(_ body: ByteBuffer) -> ByteBuffer {
+        guard self == .bedrockConverse, let message = ConverseWords.message(Array(body.readableBytesView)) else { return body }
+        return ByteBuffer(bytes: message)
+    }
+
     /// OpenAI's two protocols agree on what neither of the others has.
     var isOpenAI: Bool { self == .chatCompletions || self == .responses }
 }

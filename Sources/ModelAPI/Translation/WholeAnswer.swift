@@ -15,9 +15,7 @@ package struct WholeAnswer: Sendable {
     ) throws(AppError) -> WholeAnswer {
         var reader = AnswerReader(format.api, streamed: false)
         reader.prefersText = true
-        // What is no answer of `Converse` is read as it is, which says what it is instead.
-        let message = format == .bedrockConverse ? ConverseWords.message(Array(body.readableBytesView)) : nil
-        try reader.feed(message.map { ByteBuffer(bytes: $0) } ?? body)
+        try reader.feed(format.readable(body))
         reader.finish()
         if let error = reader.error { throw AppError(.upstream, error.message, detail: error.type) }
         guard reader.isComplete else {

@@ -63,36 +63,10 @@ import Testing
                 if !streams { return text(kind, [Upstream.message()]) }
                 let frames = Upstream.messageStream().filter { $0.hasPrefix("event: m") || $0.hasPrefix("event: c") }.flatMap {
                     event in
-                    Frame.chunk(String(event.split(separator: "\n")[1].dropFirst(6)))
+                    AmazonFrame.chunk(String(event.split(separator: "\n")[1].dropFirst(6)))
                 }
                 return Array(Upstream.head("application/vnd.amazon.eventstream", length: frames.count).utf8) + frames
             }
-        }
-    }
-
-    /// Amazon's event stream, from its description: lengths, headers, payload, and both checksums.
-    private enum Frame {
-        static func chunk(_ event: String) -> [UInt8] {
-            let payload = Array(#"{"bytes":"\#(Data(event.utf8).base64EncodedString())"}"#.utf8)
-            var headers: [UInt8] = []
-            for (name, value) in [(":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event")] {
-                headers += [UInt8(name.utf8.count)] + Array(name.utf8) + [7, 0, UInt8(value.utf8.count)] + Array(value.utf8)
-            }
-            var frame = big(UInt32(16 + headers.count + payload.count)) + big(UInt32(headers.count))
-            frame += big(crc(frame))
-            frame += headers + payload
-            return frame + big(crc(frame))
-        }
-
-        private static func big(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
-
-        private static func crc(_ bytes: [UInt8]) -> UInt32 {
-            var sum = ~UInt32(0)
-            for byte in bytes {
-                sum ^= UInt32(byte)
-                for _ in 0..<8 { sum = sum & 1 == 1 ? (sum >> 1) ^ 0xEDB8_8320 : sum >> 1 }
-            }
-            return ~sum
         }
     }
 
