@@ -7,8 +7,9 @@ let settings: [SwiftSetting] = [
 ]
 
 // Coverage for the fuzzer's driver: only for `make fuzz`, which builds into a folder of its own.
-let isFuzzed = Context.environment["SLIPWAY_FUZZ"] != nil
-let fuzzed: [SwiftSetting] = isFuzzed ? [.unsafeFlags(["-sanitize=fuzzer"])] : []
+// Its value is libFuzzer without a main of its own, which scripts/fuzz.sh finds in the toolchain.
+let libFuzzer = Context.environment["SLIPWAY_FUZZ"]
+let fuzzed: [SwiftSetting] = libFuzzer == nil ? [] : [.unsafeFlags(["-sanitize=fuzzer"])]
 
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
@@ -190,9 +191,9 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-if isFuzzed {
+if let libFuzzer {
     package.targets.append(
         .executableTarget(
             name: "fuzz-codecs", dependencies: ["Core", "ModelAPI", nio], path: "Fuzz", exclude: ["Seeds"],
-            swiftSettings: settings + fuzzed, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]))
+            swiftSettings: settings + fuzzed, linkerSettings: [.unsafeFlags(["-Xlinker", libFuzzer, "-lstdc++"])]))
 }

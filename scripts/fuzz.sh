@@ -6,7 +6,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${SECONDS_TO_FUZZ:-300}
 targets=${*:-sse eventstream json request answer}
-export SLIPWAY_FUZZ=1
+# The driver has a main of its own, which the library that -sanitize=fuzzer links would have, too.
+toolchain=$(dirname "$(readlink -f "$(command -v swiftc)")")/..
+SLIPWAY_FUZZ=$(find "$toolchain/lib/clang" -name "libclang_rt.fuzzer_no_main-$(uname -m).a" -print -quit)
+[ -n "$SLIPWAY_FUZZ" ] || { echo "The Swift toolchain in $toolchain has no libFuzzer (libclang_rt.fuzzer_no_main)." >&2; exit 1; }
+export SLIPWAY_FUZZ
 swift build -c release --product fuzz-codecs --scratch-path .build-fuzz
 count=$(wc -w <<<"$targets")
 for target in $targets; do

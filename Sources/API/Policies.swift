@@ -69,13 +69,18 @@ public struct PolicyVerdict: Codable, Sendable, Equatable {
     public var flags: [String]
     /// The target that a rule routes to.
     public var route: String?
+    /// How much of the call's content stays on record, where a rule says so: `hashed` or `none`.
+    public var content: String?
 
-    public init(effect: String, rule: String, reason: String? = nil, flags: [String] = [], route: String? = nil) {
+    public init(
+        effect: String, rule: String, reason: String? = nil, flags: [String] = [], route: String? = nil, content: String? = nil
+    ) {
         self.effect = effect
         self.rule = rule
         self.reason = reason
         self.flags = flags
         self.route = route
+        self.content = content
     }
 }
 
@@ -203,7 +208,7 @@ public struct PolicySimulation: Codable, Sendable, Equatable {
     public var startedBefore: Date
     /// How many calls were looked at.
     public var calls: Int
-    /// Of them: decided otherwise, by effect, flag or route.
+    /// Of them: decided otherwise, by effect, flag, route or what is kept.
     public var changed: Int
     /// Of the changed ones: allowed now, and would not be.
     public var newlyRefused: Int

@@ -11,6 +11,7 @@ package struct PolicyCases: Sendable {
         package var rule: String?
         package var flags: [String]?
         package var route: String?
+        package var content: ContentMode?
     }
 
     package struct Outcome: Sendable {
@@ -65,7 +66,7 @@ package struct PolicyCases: Sendable {
         }
 
         private mutating func one(_ node: Node, number: Int) -> Case? {
-            let map = fields.mapping(node, "a case", keys: ["name", "request", "expect", "rule", "flags", "route"])
+            let map = fields.mapping(node, "a case", keys: ["name", "request", "expect", "rule", "flags", "route", "content"])
             guard let request = map["request"], map["expect"] != nil || map["rule"] != nil else {
                 fields.problem(node, "a case must have 'request', and 'expect' or 'rule'")
                 return nil
@@ -73,7 +74,8 @@ package struct PolicyCases: Sendable {
             guard let facts = facts(request.node) else { return nil }
             return Case(
                 name: fields.text(map["name"]) ?? "case \(number)", facts: facts, effect: fields.word(map["expect"]),
-                rule: fields.text(map["rule"]), flags: map["flags"].map { list(of: $0) }, route: fields.text(map["route"]))
+                rule: fields.text(map["rule"]), flags: map["flags"].map { list(of: $0) }, route: fields.text(map["route"]),
+                content: fields.word(map["content"], ContentMode.self))
         }
 
         /// Here an empty list has a meaning.
@@ -156,6 +158,7 @@ extension PolicyCases.Case {
             wrong.append("expected \(flags.isEmpty ? "no flags" : "the flags \(flags.joined(separator: ", "))")")
         }
         if let route, route != decision.route?.target { wrong.append("expected the route \(route)") }
+        if let content, content != decision.kept?.content ?? .full { wrong.append("expected content \(content.rawValue)") }
         if wrong.isEmpty { return nil }
         let flags = decision.flags.isEmpty ? "" : ", flags \(decision.flags.joined(separator: ", "))"
         return wrong.joined(separator: " and ") + ", got \(decision.effect.rawValue) by \(decision.rule)\(flags)"

@@ -1,3 +1,5 @@
+import Core
+
 /// What was decided, by which rule, and what else goes with it.
 package struct PolicyDecision: Sendable, Equatable {
     package enum Effect: String, Sendable, CaseIterable {
@@ -13,6 +15,12 @@ package struct PolicyDecision: Sendable, Equatable {
         package var target: String
     }
 
+    /// The rule that lets least of the content stay on record.
+    package struct Kept: Sendable, Equatable {
+        package var rule: String
+        package var content: ContentMode
+    }
+
     package var effect: Effect
     /// `<policy>/<rule>`, or `<policy>/default`.
     package var rule: String
@@ -22,13 +30,15 @@ package struct PolicyDecision: Sendable, Equatable {
     package var flags: [String] = []
     /// The first rule that routes.
     package var route: Route?
+    package var kept: Kept?
     /// Of a redaction: what happens where it would break a signature.
     package var otherwise: PolicyEffect.Word?
 
     /// How a record names it: the rule that decided, then those that went with it, e.g. `models/everybody flag:watch/large`.
     package var record: String {
-        if flags.isEmpty, route == nil { return rule }
-        return ([rule] + (route.map { ["route:\($0.rule)"] } ?? []) + flags.map { "flag:\($0)" }).joined(separator: " ")
+        if flags.isEmpty, route == nil, kept == nil { return rule }
+        let marks = [route.map { "route:\($0.rule)" }, kept.map { "keep:\($0.rule)" }].compactMap(\.self)
+        return ([rule] + marks + flags.map { "flag:\($0)" }).joined(separator: " ")
     }
 
     /// The rule that decided, out of what a record has.

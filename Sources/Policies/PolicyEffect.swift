@@ -1,3 +1,5 @@
+import Core
+
 /// What a rule does with what it applies to.
 package enum PolicyEffect: Sendable, Hashable {
     case allow
@@ -7,6 +9,8 @@ package enum PolicyEffect: Sendable, Hashable {
     case redact
     /// A mark on the record; the rules that follow are asked nevertheless.
     case flag
+    /// How much of a call's content stays on record; the rules that follow are asked nevertheless.
+    case keep(ContentMode)
     /// To a named target; the rules that follow are asked nevertheless.
     case route(to: String)
 
@@ -14,7 +18,7 @@ package enum PolicyEffect: Sendable, Hashable {
     package enum Word: String, Sendable, CaseIterable {
         case allow, deny
         case requireApproval = "require_approval"
-        case redact, flag, route
+        case redact, flag, keep, route
     }
 
     package var word: Word {
@@ -24,6 +28,7 @@ package enum PolicyEffect: Sendable, Hashable {
         case .requireApproval: .requireApproval
         case .redact: .redact
         case .flag: .flag
+        case .keep: .keep
         case .route: .route
         }
     }
@@ -41,7 +46,7 @@ package enum PolicyQuestion: String, Sendable, CaseIterable {
     /// The effects that make sense for it, whether or not something carries them out.
     var effects: Set<PolicyEffect.Word> {
         switch self {
-        case .call: [.allow, .deny, .requireApproval, .flag, .route]
+        case .call: [.allow, .deny, .requireApproval, .flag, .keep, .route]
         case .tool: [.allow, .deny, .requireApproval, .flag]
         case .data: [.allow, .deny, .redact, .flag]
         }

@@ -88,7 +88,8 @@ package struct PolicyReader {
     private mutating func rule(_ node: Node) -> PolicyRule? {
         let known = fields.problems.count
         let map = fields.mapping(
-            node, "a rule", keys: ["id", "description", "subjects", "resources", "when", "effect", "to", "otherwise", "reason"])
+            node, "a rule",
+            keys: ["id", "description", "subjects", "resources", "when", "effect", "to", "content", "otherwise", "reason"])
         for key in ["id", "effect"] where map[key] == nil && fields.problems.count == known {
             fields.problem(node, "a rule must have '\(key)'")
         }
@@ -98,8 +99,9 @@ package struct PolicyReader {
         }
         let word: PolicyEffect.Word? = fields.word(map["effect"])
         let target = fields.name(map["to"])
+        let content = fields.word(map["content"], ContentMode.self)
         guard let id, let word else { return nil }
-        var rule = PolicyRule(id: id, effect: effect(word, to: target))
+        var rule = PolicyRule(id: id, effect: effect(word, to: target, content: content))
         rule.description = fields.text(map["description"], longest: 4000)
         rule.reason = fields.text(map["reason"])
         if let field = map["subjects"] { rule.subjects = subjects(field.node) }
@@ -115,13 +117,14 @@ package struct PolicyReader {
         return rule
     }
 
-    private func effect(_ word: PolicyEffect.Word, to target: String?) -> PolicyEffect {
+    private func effect(_ word: PolicyEffect.Word, to target: String?, content: ContentMode?) -> PolicyEffect {
         switch word {
         case .allow: .allow
         case .deny: .deny
         case .requireApproval: .requireApproval
         case .redact: .redact
         case .flag: .flag
+        case .keep: .keep(content ?? .none)
         case .route: .route(to: target ?? "")
         }
     }
@@ -154,6 +157,14 @@ package struct PolicyReader {
         }
         if word == .route, map["to"] == nil {
             fields.problem(node, "a rule with effect 'route' must have 'to', the name of a target")
+        }
+        if word == .keep, map["content"] == nil || rule.effect == .keep(.full) {
+            fields.problem(
+                map["content"]?.node ?? node,
+                "a rule with effect 'keep' must have 'content', hashed or none: how much stays on record")
+        }
+        if word != .keep, let content = map["content"] {
+            fields.problem(content.node, "'content' belongs to the effect 'keep' alone")
         }
         if word != .route, let to = map["to"] { fields.problem(to.node, "'to' belongs to the effect 'route' alone") }
     }

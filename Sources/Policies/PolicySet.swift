@@ -83,6 +83,7 @@ package struct PolicySet: Sendable {
         let name = "\(facts.provider)/\(facts.model)"
         var flags: [String] = []
         var route: PolicyDecision.Route?
+        var kept: PolicyDecision.Kept?
         for entry in facts.question == .call ? calls : entries[facts.question] ?? [] {
             var decision: PolicyDecision
             switch entry {
@@ -107,6 +108,10 @@ package struct PolicySet: Sendable {
                     flags.append(id)
                     steps?.append(.init(rule: id, outcome: .noted, because: "it applies and flags"))
                     continue
+                case .keep(let content):
+                    if content > kept?.content ?? .full { kept = .init(rule: id, content: content) }
+                    steps?.append(.init(rule: id, outcome: .noted, because: "it applies and keeps content \(content.rawValue)"))
+                    continue
                 case .route(let target):
                     route = route ?? .init(rule: id, target: target)
                     steps?.append(.init(rule: id, outcome: .noted, because: "it applies and routes to '\(target)'"))
@@ -119,10 +124,11 @@ package struct PolicySet: Sendable {
             }
             decision.flags = flags
             decision.route = route
+            decision.kept = kept
             return decision
         }
         steps?.append(.init(rule: Self.fallback, outcome: .decided, because: "no policy decided; then everything is allowed"))
-        return PolicyDecision(effect: .allow, rule: Self.fallback, reason: "", flags: flags, route: route)
+        return PolicyDecision(effect: .allow, rule: Self.fallback, reason: "", flags: flags, route: route, kept: kept)
     }
 }
 

@@ -138,6 +138,42 @@ import Testing
         }
     }
 
+    @Test func `rules say how little of a call's content stays on record, of those that are refused too`() async throws {
+        try await Stage.with { stage in
+            try await stage.gateway { gateway in
+                let rules = """
+                    name: content
+                    default: next
+                    rules:
+                      - {id: nothing, when: {bytes: {at_least: 2000}}, effect: keep, content: none}
+                      - {id: hashes, when: {bytes: {at_least: 1000}}, effect: keep, content: hashed}
+                      - {id: too-long, when: {bytes: {at_least: 3000}}, effect: deny}
+                    """
+                _ = try await put(gateway, stage, rules)
+                for length in [10, 1500, 2500, 3500] {
+                    _ = await gateway.call(stage.call(Stage.messages(String(repeating: "x", count: length)))).text()
+                }
+                await gateway.settle.idle()
+                await gateway.content.idle()
+                let rows = try await stage.pool.query(
+                    """
+                    SELECT i.content_mode, i.policy, i.request_hash = \(Content.emptyHash) AS empty,
+                           (SELECT count(*) FROM ai_contents c WHERE c.interception_id = i.id) AS parts,
+                           (SELECT count(*) FROM ai_user_prompts p WHERE p.interception_id = i.id) AS prompts
+                    FROM ai_interceptions i ORDER BY i.started_at
+                    """)
+                let found = try rows.map { row in
+                    "\(try row["content_mode", as: String.self]) \(try row["empty", as: Bool.self]) \(try row["parts", as: Int.self]) \(try row["prompts", as: Int.self])"
+                }
+                #expect(found == ["full false 2 1", "hashed false 0 0", "none true 0 0", "none true 0 0"])
+                let policies = try rows.map { try $0["policy", as: String.self] }
+                #expect(policies[2] == "default/default keep:content/nothing")
+                #expect(policies[3] == "content/too-long keep:content/nothing")
+                try await stage.expectSound(gateway)
+            }
+        }
+    }
+
     @Test func `another replica decides by a change within two seconds, of rules and of groups`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { one in

@@ -58,6 +58,26 @@ import Testing
         #expect(set.decide(facts { $0.username = "max" }).rule == "models/nobody")
     }
 
+    @Test func `of the rules that apply the one that keeps least of the content counts, whatever their order`() throws {
+        let object = try PolicyReader.read(
+            """
+            name: content
+            default: allow
+            rules:
+              - {id: hashes, effect: keep, content: hashed}
+              - {id: nothing-of-lin, effect: keep, content: none, subjects: {users: lin}}
+              - {id: hashes-again, effect: keep, content: hashed}
+            """)
+        let set = PolicySet([object])
+        let lin = set.decide(facts())
+        #expect(lin.kept == .init(rule: "content/nothing-of-lin", content: .none))
+        #expect(lin.record == "content/default keep:content/nothing-of-lin")
+        let max = set.decide(facts { $0.username = "max" })
+        #expect(max.kept == .init(rule: "content/hashes", content: .hashed))
+        let steps = set.explain(facts()).steps
+        #expect(steps.first?.because == "it applies and keeps content hashed" && steps.first?.outcome == .noted)
+    }
+
     @Test func `objects are asked in their order, next asks the one after, and the default is the object's own`() throws {
         func object(_ name: String, _ order: Int, _ end: PolicyObject.Default, _ effect: PolicyEffect? = nil) -> PolicyObject {
             PolicyObject(name: name, order: order, calls: end, rules: effect.map { [PolicyRule(id: "r", effect: $0)] } ?? [])

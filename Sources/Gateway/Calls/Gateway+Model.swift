@@ -33,6 +33,7 @@ extension Gateway {
         } catch let denied as RoutePlan.Denied {
             interception.policy = denied.policy
             interception.refusal = denied.error
+            interception.keep(denied.content)
             call.trace?.denied(by: denied.policy)
             if let provider = denied.provider { interception.name(provider) }
             _ = try? await holds.take(.init(interception: interception, demand: nil))
@@ -40,6 +41,7 @@ extension Gateway {
         }
         if let format = call.embedding { plan = try plan.embedding(format, call, summary) }
         interception.policy = plan.policy
+        interception.keep(plan.content)
         var call = call
         let guarding = try await guarding(&call, &summary, &interception, &plan, api, settings)
         plan = try plan.translated(call, api)

@@ -15,7 +15,7 @@ package struct Simulation: Sendable {
 
     package var range: Range<Date>
     package private(set) var calls = 0
-    /// Decided otherwise: by effect, flag or route.
+    /// Decided otherwise: by effect, flag, route or what is kept.
     package private(set) var changed = 0
     package private(set) var newlyRefused = 0
     package private(set) var newlyAllowed = 0
@@ -34,7 +34,9 @@ package struct Simulation: Sendable {
     mutating func add(_ facts: PolicyFacts, recorded: String, now: PolicyDecision, then: PolicyDecision) {
         calls += 1
         if PolicyDecision.rule(ofRecord: recorded) == now.rule { asRecorded += 1 }
-        let isSame = now.effect == then.effect && now.flags == then.flags && now.route?.target == then.route?.target
+        let isSame =
+            now.effect == then.effect && now.flags == then.flags && now.route?.target == then.route?.target
+            && now.kept?.content == then.kept?.content
         if isSame, now.rule == then.rule { return }
         if isSame { otherRule += 1 } else { changed += 1 }
         if now.effect == .allow, then.effect != .allow { newlyRefused += 1 }

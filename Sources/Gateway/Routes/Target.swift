@@ -42,12 +42,15 @@ struct RoutePlan: Sendable {
     var policy: String
     /// The call came in under `auto`: its answer says where it went.
     var isRouted: Bool
+    /// What rules leave of the call's content on record; wherever it goes of these places.
+    var content = ContentMode.full
 
     /// Why a call may go nowhere; its record names the first.
     struct Denied: Error {
         var error: AppError
         var policy: String
         var provider: Provider?
+        var content = ContentMode.full
     }
 }
 
@@ -64,6 +67,7 @@ extension Settings {
         var isRouted = call.provider == ModelRoute.path
         var places = try choices(call, summary, seed)
         var sender = ""
+        var content = ContentMode.full
         if policies.set(of: organization).hasRoutes, let sent = try elsewhere(places, call, api, client, seed) {
             (places, sender) = sent
             isRouted = true
@@ -71,14 +75,15 @@ extension Settings {
         for choice in places {
             guard let provider = provider(named: choice.provider, organization: organization), provider.isEnabled else { continue }
             do {
-                let (target, rule) = try target(provider, choice.model, api, call, client)
+                let (target, rule, kept) = try target(provider, choice.model, api, call, client)
+                content = max(content, kept)
                 if targets.isEmpty { policy = sender.isEmpty || rule.contains("route:") ? rule : rule + sender }
                 targets.append(target)
             } catch let error as RoutePlan.Denied {
                 denied = denied ?? error
             }
         }
-        if !targets.isEmpty { return RoutePlan(targets: targets, policy: policy, isRouted: isRouted) }
+        if !targets.isEmpty { return RoutePlan(targets: targets, policy: policy, isRouted: isRouted, content: content) }
         throw denied
             ?? RoutePlan.Denied(
                 error: AppError(
@@ -129,10 +134,13 @@ extension Settings {
 
     private func target(
         _ provider: Provider, _ model: String, _ api: ModelProtocol, _ call: GatewayCall, _ client: String
-    ) throws -> (Target, String) {
+    ) throws -> (Target, String, ContentMode) {
         let decision = decide(call, client: client, provider: provider.name, model: model, api: api)
         let rule = decision.record
-        if let refusal = decision.refusal { throw RoutePlan.Denied(error: refusal, policy: rule, provider: provider) }
+        let content = decision.kept?.content ?? .full
+        if let refusal = decision.refusal {
+            throw RoutePlan.Denied(error: refusal, policy: rule, provider: provider, content: content)
+        }
         let format = provider.format(for: api, model: model)
         guard format == nil || api != .gemini else {
             throw RoutePlan.Denied(
@@ -156,7 +164,7 @@ extension Settings {
                     "The model '\(model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
                 ), policy: rule, provider: provider)
         }
-        return (Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format), rule)
+        return (Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format), rule, content)
     }
 
     func price(of model: String, _ provider: Provider) -> ModelPrice? {

@@ -115,7 +115,8 @@ extension PolicyVersion {
 extension PolicyDecision {
     fileprivate var shown: PolicyVerdict {
         PolicyVerdict(
-            effect: effect.rawValue, rule: rule, reason: reason.isEmpty ? nil : reason, flags: flags, route: route?.target)
+            effect: effect.rawValue, rule: rule, reason: reason.isEmpty ? nil : reason, flags: flags, route: route?.target,
+            content: kept?.content.rawValue)
     }
 }
 

@@ -47,7 +47,7 @@ extension PolicyCommand {
                         verdict: PolicyVerdict(
                             effect: decision.effect.rawValue, rule: decision.rule,
                             reason: decision.reason.isEmpty ? nil : decision.reason, flags: decision.flags,
-                            route: decision.route?.target), problem: outcome.problem)
+                            route: decision.route?.target, content: decision.kept?.content.rawValue), problem: outcome.problem)
                 })
         }
     }

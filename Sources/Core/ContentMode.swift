@@ -1,7 +1,3 @@
-import Core
-import Foundation
-import ModelAPI
-
 /// What of a call's content is kept.
 package enum ContentMode: String, Sendable, CaseIterable, Comparable {
     /// Prompt, answer, tool calls and results, byte for byte.
@@ -11,7 +7,7 @@ package enum ContentMode: String, Sendable, CaseIterable, Comparable {
     /// Neither.
     case none
 
-    var keepsHashes: Bool { self != .none }
+    package var keepsHashes: Bool { self != .none }
 
     /// The one that keeps more comes first.
     package static func < (a: Self, b: Self) -> Bool { a.rank < b.rank }
@@ -22,16 +18,5 @@ package enum ContentMode: String, Sendable, CaseIterable, Comparable {
         case .hashed: 1
         case .none: 2
         }
-    }
-}
-
-extension NewInterception {
-    /// Of several that apply (the organization's, a policy's) the one that keeps least counts.
-    mutating func keep(_ mode: ContentMode) {
-        contentMode = max(contentMode, mode)
-        if contentMode.keepsHashes { return }
-        requestHash = Content.emptyHash
-        requestSize = 0
-        promptHash = Content.promptHash(nil, [])
     }
 }
