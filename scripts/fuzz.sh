@@ -11,6 +11,8 @@ toolchain=$(dirname "$(readlink -f "$(command -v swiftc)")")/..
 SLIPWAY_FUZZ=$(find "$toolchain/lib/clang" -name "libclang_rt.fuzzer_no_main-$(uname -m).a" -print -quit)
 [ -n "$SLIPWAY_FUZZ" ] || { echo "The Swift toolchain in $toolchain has no libFuzzer (libclang_rt.fuzzer_no_main)." >&2; exit 1; }
 export SLIPWAY_FUZZ
+# A trap is libFuzzer's to catch: it writes down the input.
+export SWIFT_BACKTRACE=enable=no
 swift build -c release --product fuzz-codecs --scratch-path .build-fuzz
 count=$(wc -w <<<"$targets")
 for target in $targets; do
