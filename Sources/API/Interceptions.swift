@@ -93,6 +93,8 @@ public struct Interception: Codable, Sendable, Equatable {
     public var firstTokenMilliseconds: Int64?
     /// The call whose answer was given again, of one that is `replayed`.
     public var replayOf: String?
+    /// The call that it was a second attempt at: what it cost is what the attempt that lost did.
+    public var hedgeOf: String?
     /// What is kept: `full`, `hashed` or `none`.
     public var contentMode: String?
     /// Which of the client's own agents made it; absent: the main one, or one that the client does not name.

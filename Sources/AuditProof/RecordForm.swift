@@ -50,6 +50,7 @@ package struct RecordForm: Sendable {
             RecordForm("interception-1", interception),
             RecordForm("interception-2", interception + " content_mode:s"),
             RecordForm("interception-3", interception + " content_mode:s replay_of:u"),
+            RecordForm("interception-4", interception + " content_mode:s replay_of:u hedge_of:u"),
             RecordForm("ledger-1", ledger, tail: ("service_tier", .text)),
             RecordForm("ledger-2", ledger + " service_tier:s"),
             RecordForm("ledger-3", ledger + " service_tier:s first_token_ms:i"),

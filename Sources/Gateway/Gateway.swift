@@ -31,6 +31,7 @@ package final class Gateway: Service {
     let cacheAlarm: CacheAlarm
     let reaper: Reaper
     let health = TargetHealth()
+    let hedges = Hedges()
     private let keyRests: KeyRests
     private let priceStore: PriceStore
 

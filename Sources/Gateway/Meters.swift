@@ -11,6 +11,7 @@ struct Meters: Sendable {
     private let refused: Counter
     private let retries: Counter
     private let replays: Counter
+    private let hedges: Counter
     private let holdSeconds: Histogram
     private let firstByte: Histogram
     private let conventional: GenAIMeters
@@ -34,6 +35,9 @@ struct Meters: Sendable {
         replays = metrics.counter(
             "slipway_gateway_replays_total", "Repeats under an Idempotency-Key that got the answer of their first call.",
             labels: ["provider"])
+        hedges = metrics.counter(
+            "slipway_gateway_hedges_total", "Calls whose first attempt was silent for so long that a second one was due.",
+            labels: ["provider", "outcome"])
         holdSeconds = metrics.histogram(
             "slipway_gateway_hold_seconds", "Time to take a hold and record the call.",
             buckets: [0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5])
@@ -46,6 +50,16 @@ struct Meters: Sendable {
     func held(in duration: Duration) { holdSeconds.record(duration) }
 
     func retried(_ target: Target) { retries.add(1, [target.provider.name]) }
+
+    enum HedgeOutcome: String, Sendable {
+        /// The second attempt's answer was handed out; the first one's.
+        case won, lost
+        /// It was not sent: a budget or a limit does not allow it; enough of the route's calls were sent twice.
+        case unaffordable, capped
+    }
+
+    /// - Parameter target: the first attempt's.
+    func hedged(_ target: Target, _ outcome: HedgeOutcome) { hedges.add(1, [target.provider.name, outcome.rawValue]) }
 
     func replayed(_ target: Target) { replays.add(1, [target.provider.name]) }
 

@@ -67,6 +67,34 @@ import Testing
         }
     }
 
+    @Test func `a limit counts a call where it goes, not at a target that is left alone`() async throws {
+        let answers = Upstream.answer()
+        try await Stage.with({ connection in
+            guard let request = try await connection.request() else { return }
+            if request.path.hasPrefix("/down") {
+                try await connection.send("HTTP/1.1 503 Down\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            } else {
+                let answer = Upstream.message()
+                try await connection.send(Upstream.head(length: answer.utf8.count, extra: "Connection: close\r\n") + answer)
+                try await answers(connection)
+            }
+        }) { stage in
+            let providers = ["down", "up"].map { stage.provider($0, .anthropic, url: "\(stage.upstream)/\($0)") }
+            try await stage.gateway(providers: providers) { gateway in
+                _ = try await gateway.routes.put(stage.user, name: "fast", targets: ["down/test-model", "up/test-model"])
+                try await set(gateway, stage, "up", .init(provider: "up", bounds: .init(requestsPerMinute: 1)))
+                func call() async -> Int { await gateway.call(stage.call(Stage.messages(model: "fast"), provider: "auto")).status }
+                // They go to the first, which fails, and on from there.
+                for _ in 0..<CircuitBreaker.tolerated { #expect(await call() == 200) }
+                // Its circuit is open.
+                #expect(await call() == 200)
+                #expect(await call() == 429)
+                await gateway.drain(grace: .seconds(1))
+                try await stage.expectSound(gateway)
+            }
+        }
+    }
+
     @Test func `a limit is for what matches it alone, and for each user where it says so`() async throws {
         try await Stage.with { stage in
             let bob = try await Stage.makeUser(stage.pool, "bob")

@@ -171,6 +171,26 @@ import Testing
         }
     }
 
+    @Test func `a repeat under a key is a span of its own, without an attempt`() async throws {
+        try await Stage.with(Upstream.answer()) { stage in
+            var ids: [String] = []
+            let spans = try await traced(stage) { gateway in
+                for _ in 0..<2 {
+                    let call = stage.call(Stage.messages(), headers: [("Idempotency-Key", "once")])
+                    ids.append(call.id.description)
+                    #expect(await gateway.call(call).text() == Upstream.message())
+                    await gateway.settle.idle()
+                    await gateway.content.idle()
+                }
+            }
+            #expect(spans.filter { $0.name == "POST" }.count == 1)
+            let calls = spans.filter { $0.name == "chat \(Stage.model)" }
+            #expect(Set(calls.compactMap { $0["slipway.interception.id"] }) == Set(ids))
+            let repeated = try #require(calls.first { $0["slipway.interception.id"] == ids[1] })
+            #expect(repeated["slipway.replay_of"] == ids[0] && repeated["slipway.cost_dollars"] == nil && repeated.error == nil)
+        }
+    }
+
     @Test func `metrics have the conventions' names, and users only where they are asked for`() async throws {
         try await Stage.with(Upstream.answer(input: 12, output: 7)) { stage in
             for namesUsers in [false, true] {

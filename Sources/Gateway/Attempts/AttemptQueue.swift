@@ -25,20 +25,30 @@ struct AttemptQueue {
 
     init(_ plan: RoutePlan, _ health: TargetHealth) {
         self.health = health
-        var targets = plan.targets
-        if targets.count > 1 {
-            let now = ContinuousClock.now
-            let resting = targets.map { health.rests($0.provider, at: now) }
-            targets =
-                zip(targets, resting).filter { !$1 }.map(\.0) + zip(targets, resting).filter { $1 }.map(\.0)
-        }
-        self.targets = targets[...]
+        targets = health.ordered(plan.targets, at: .now)[...]
     }
 
     /// Whether something is left after the attempt under way.
     var hasMore: Bool { made < Self.most && (!keys.isEmpty || !targets.isEmpty) }
 
     mutating func first() -> Attempt? { next(after: .otherTarget) }
+
+    /// One more beside the attempt under way: at the next target whose circuit is closed, or where there is none, at the same one.
+    mutating func beside() -> Attempt? {
+        guard made < Self.most, let current, let key else { return nil }
+        let now = ContinuousClock.now
+        // Others stay where they are; a circuit's one trial is not for a call that may be ended.
+        for place in targets.indices where health.isClosed(targets[place]) {
+            var others = health.keys(of: targets[place].provider, at: now)[...]
+            guard let other = others.popFirst() else { continue }
+            let target = targets.remove(at: place)
+            (self.current, self.key, keys) = (target, other, others)
+            made += 1
+            return Attempt(target: target, key: other)
+        }
+        made += 1
+        return Attempt(target: current, key: key)
+    }
 
     /// Nil: nothing is left, or the provider's calls have used up their retries.
     mutating func next(after verdict: AttemptVerdict) -> Attempt? {

@@ -34,6 +34,10 @@ enum AttemptVerdict: Sendable, Equatable {
         }
     }
 
+    init(_ response: HTTPClientResponse) {
+        self.init(status: response.status, retryAfter: Self.retryAfter { response.header($0) })
+    }
+
     /// Whether the target itself fails: what opens its circuit.
     static func isFailure(status: Int) -> Bool { status >= 500 && status != 501 }
 

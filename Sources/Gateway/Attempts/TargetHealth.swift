@@ -78,6 +78,28 @@ final class TargetHealth: Sendable {
         state.withLockedValue { $0.circuits.isEmpty ? nil : $0.circuits[circuit(target)]?.refuses(at: now) }
     }
 
+    /// In the order in which they are tried: those all of whose keys rest come behind the others, those whose circuit is open last.
+    func ordered(_ targets: [Target], at now: ContinuousClock.Instant) -> [Target] {
+        guard targets.count > 1, state.withLockedValue({ !$0.rests.isEmpty || !$0.circuits.isEmpty }) else { return targets }
+        let ranks = targets.map { target in
+            isOpen(target, at: now) ? 2 : rests(target.provider, at: now) ? 1 : 0
+        }
+        return (0...2).flatMap { rank in zip(targets, ranks).filter { $1 == rank }.map(\.0) }
+    }
+
+    /// Whether it would be passed over now. Nothing is tried by asking.
+    private func isOpen(_ target: Target, at now: ContinuousClock.Instant) -> Bool {
+        state.withLockedValue { state in
+            guard !state.circuits.isEmpty, var breaker = state.circuits[circuit(target)] else { return false }
+            return breaker.refuses(at: now) != nil
+        }
+    }
+
+    /// Whether nothing keeps calls away from it, also none that only tries it.
+    func isClosed(_ target: Target) -> Bool {
+        state.withLockedValue { $0.circuits.isEmpty || $0.circuits[circuit(target)]?.isClosed ?? true }
+    }
+
     func succeeded(_ target: Target) {
         state.withLockedValue { state in
             if !state.circuits.isEmpty { state.circuits[circuit(target)] = nil }

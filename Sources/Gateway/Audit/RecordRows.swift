@@ -49,7 +49,7 @@ struct RecordRows {
                         hold: try row["hold"], requestHash: try row["request_hash"], requestSize: try row["request_size"],
                         promptHash: try row["prompt_hash"], startedAt: try row["started"],
                         refusal: status == "refused" ? try row["error"] : nil, contentMode: try row["content_mode"],
-                        agent: try ClientAgent(row), replayOf: try row["replay_of"]))
+                        agent: try ClientAgent(row), replayOf: try row["replay_of"], hedgeOf: try row["hedge_of"]))
                 return (id.description, canonical)
             })
     }

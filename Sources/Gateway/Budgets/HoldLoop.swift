@@ -19,12 +19,14 @@ final class HoldLoop: Sendable {
         let turn: CallClass
         /// Whether it is told that others are in its way (`LimitBusy`) and nothing is put on record, so that it can be tried again.
         let mayWait: Bool
+        /// Nobody asked for it: its refusal is not put on record.
+        let isExtra: Bool
         /// The key that the call claims.
         let claim: KeyClaim?
 
         init(
             interception: NewInterception, demand: HoldDemand?, rules: [BudgetRule] = [], uses: [RateUse] = [],
-            turn: CallClass = .interactive, mayWait: Bool = false, claim: KeyClaim? = nil
+            turn: CallClass = .interactive, mayWait: Bool = false, isExtra: Bool = false, claim: KeyClaim? = nil
         ) {
             self.interception = interception
             self.demand = demand
@@ -32,6 +34,7 @@ final class HoldLoop: Sendable {
             self.uses = uses
             self.turn = turn
             self.mayWait = mayWait
+            self.isExtra = isExtra
             self.claim = claim
         }
 

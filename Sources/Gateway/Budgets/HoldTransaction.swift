@@ -78,7 +78,9 @@ struct HoldTransaction {
                 row.placement.hold = grant.amount
                 held.append(
                     .init(request: request, grant: grant, rateSlots: slots, rateTokens: tokens))
-            case .refused(let error): row.refusal = error
+            case .refused(let error):
+                if request.isExtra { continue }
+                row.refusal = error
             case .waits, .taken: continue
             case .repeats: break
             case nil: row.refusal = request.interception.refusal

@@ -45,6 +45,8 @@ extension Gateway {
         var call = call
         let guarding = try await guarding(&call, &summary, &interception, &plan, api, settings)
         plan = try plan.translated(call, api)
+        // Limits count it where it really goes first.
+        plan.targets = health.ordered(plan.targets, at: .now)
         interception.name(plan.targets[0].provider)
         interception.price = plan.targets[0].price.id
         let demand = try demand(summary, plan, api, bodyBytes: call.body.readableBytes)

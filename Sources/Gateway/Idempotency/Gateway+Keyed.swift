@@ -169,6 +169,7 @@ extension Gateway {
                 .unavailable, "The database lost the record of this call, so its answer is withheld. Try again.", retry: .now)
         }
         meters.replayed(prepared.plan.targets[0])
+        prepared.call.trace?.replayed(first)
         // It has no record that could end: from here on nothing can fail.
         admission.leave()
     }

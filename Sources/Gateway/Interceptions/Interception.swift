@@ -80,6 +80,8 @@ package struct Interception: Sendable {
     package var agent: ClientAgent?
     /// The call whose answer was given again.
     package var replayOf: InterceptionID?
+    /// The call that it was a second attempt at; what it cost is what the attempt that lost did.
+    package var hedgeOf: InterceptionID?
 }
 
 /// A booked attempt.

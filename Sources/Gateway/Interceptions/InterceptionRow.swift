@@ -16,7 +16,7 @@ struct InterceptionRow: Sendable {
                 (id, organization_id, initiator_id, token_id, task_id, task_step, replica_id, request_id, provider, provider_name,
                  protocol, route, model, streamed, client, client_session_id, correlating_tool_call_id, thread_parent_id,
                  thread_root_id, credential_hint, policy, price_id, hold, request_hash, request_size, prompt_hash,
-                 status, error, content_mode, agent_id, parent_agent_id, agent_type, request_class, client_hints, replay_of, ended_at,
+                 status, error, content_mode, agent_id, parent_agent_id, agent_type, request_class, client_hints, replay_of, hedge_of, ended_at,
                  started_at)
             SELECT *, CASE WHEN t.status <> 'open' THEN now() END, now()
             FROM unnest(\(all.map(\.interception.id.uuid)), \(all.map(\.interception.organization.uuid)), \(all.map(\.interception.initiator.uuid)), \(all.map { $0.interception.token?.uuid }),
@@ -29,11 +29,11 @@ struct InterceptionRow: Sendable {
                         \(rows.map(\.status)), \(rows.map { $0.refusal?.code.rawValue }),
                         \(all.map(\.interception.contentMode.rawValue)), \(all.map(\.interception.agent?.id)), \(all.map(\.interception.agent?.parent)),
                         \(all.map(\.interception.agent?.type)), \(all.map(\.interception.agent?.requestClass)), \(all.map(\.interception.agent?.hints)),
-                        \(all.map { $0.interception.replayOf?.uuid }))
+                        \(all.map { $0.interception.replayOf?.uuid }), \(all.map { $0.interception.hedgeOf?.uuid }))
                  AS t (id, organization_id, initiator_id, token_id, task_id, task_step, replica_id, request_id, provider, provider_name,
                        protocol, route, model, streamed, client, client_session_id, correlating_tool_call_id, thread_parent_id,
                        thread_root_id, credential_hint, policy, price_id, hold, request_hash, request_size, prompt_hash, status, error,
-                       content_mode, agent_id, parent_agent_id, agent_type, request_class, client_hints, replay_of)
+                       content_mode, agent_id, parent_agent_id, agent_type, request_class, client_hints, replay_of, hedge_of)
             """
     }
 

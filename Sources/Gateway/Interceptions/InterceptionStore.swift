@@ -111,7 +111,7 @@ package struct InterceptionStore: Sendable {
         SELECT i.id, i.initiator_id, u.username, i.session_id, i.thread_root_id, i.thread_parent_id, i.task_id, i.task_step, i.provider,
                i.provider_name, i.protocol, i.model, i.client, i.policy, i.credential_hint, i.request_id, i.status, i.http_status, i.error,
                i.stop_reason, i.streamed, i.started_at, i.ended_at, i.first_token_ms, i.hold, i.content_mode, i.agent_id, i.parent_agent_id,
-               i.agent_type, i.request_class, i.client_hints, i.replay_of, p.prompt, l.*
+               i.agent_type, i.request_class, i.client_hints, i.replay_of, i.hedge_of, p.prompt, l.*
         FROM ai_interceptions i
         JOIN users u ON u.id = i.initiator_id
         LEFT JOIN ai_user_prompts p ON p.interception_id = i.id
@@ -140,7 +140,7 @@ package struct InterceptionStore: Sendable {
             prompt: try row["prompt"], usage: try usage(row), cost: try row["cost"],
             hold: try row["hold"],
             contentMode: try row["content_mode", as: String?.self].flatMap { ContentMode(rawValue: $0) } ?? .full,
-            agent: try ClientAgent(row), replayOf: try row["replay_of"])
+            agent: try ClientAgent(row), replayOf: try row["replay_of"], hedgeOf: try row["hedge_of"])
     }
 
     static func usage(_ row: Row) throws -> Usage {

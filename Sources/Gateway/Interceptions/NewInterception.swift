@@ -35,6 +35,8 @@ struct NewInterception: Sendable {
     var contentMode = ContentMode.full
     /// The call whose answer it is given again: it is not sent.
     var replayOf: InterceptionID?
+    /// The call that it is a second attempt at.
+    var hedgeOf: InterceptionID?
     /// Why the gateway itself refused it; it was then never sent.
     var refusal: AppError?
     /// What rules about content found in the prompt.
@@ -60,7 +62,7 @@ struct NewInterception: Sendable {
                 policy: policy,
                 price: price, hold: placement.hold.value, requestHash: requestHash, requestSize: Int64(requestSize),
                 promptHash: promptHash, startedAt: placement.startedAt, refusal: refusal?.code.rawValue,
-                contentMode: contentMode.rawValue, agent: agent, replayOf: replayOf)
+                contentMode: contentMode.rawValue, agent: agent, replayOf: replayOf, hedgeOf: hedgeOf)
         ).digest
     }
 }
@@ -102,9 +104,14 @@ struct InterceptionDigest {
     var agent: ClientAgent?
     /// Of a repeat.
     var replayOf: InterceptionID?
+    /// Of a second attempt.
+    var hedgeOf: InterceptionID?
 
     static func canonical(_ row: InterceptionDigest) -> Canonical {
-        let form = row.replayOf != nil ? "interception-3" : row.contentMode != nil ? "interception-2" : "interception-1"
+        let form =
+            row.hedgeOf != nil
+            ? "interception-4"
+            : row.replayOf != nil ? "interception-3" : row.contentMode != nil ? "interception-2" : "interception-1"
         var canonical = Canonical(row.agent == nil ? form : form + "-agent")
         canonical.add(row.id)
         canonical.add(row.organization)
@@ -134,8 +141,9 @@ struct InterceptionDigest {
         canonical.add(row.promptHash)
         canonical.add(row.startedAt)
         canonical.add(row.refusal)
-        if row.contentMode != nil || row.replayOf != nil { canonical.add(row.contentMode) }
-        if let first = row.replayOf { canonical.add(first) }
+        if row.contentMode != nil || row.replayOf != nil || row.hedgeOf != nil { canonical.add(row.contentMode) }
+        if row.replayOf != nil || row.hedgeOf != nil { canonical.add(row.replayOf) }
+        if let call = row.hedgeOf { canonical.add(call) }
         if let agent = row.agent {
             canonical.add(agent.id)
             canonical.add(agent.parent)

@@ -32,6 +32,19 @@ final class HoldGate: Sendable {
         return try await take(request, places)
     }
 
+    /// For a second attempt at a call: at once and whole, or not at all, and then nothing of it is on record.
+    ///
+    /// - Throws: what it is refused with.
+    func takeBeside(
+        _ interception: NewInterception, _ demand: HoldDemand, _ turn: CallClass, _ target: Target
+    ) async throws -> HoldLoop.Grant {
+        let governance = try settings.current().governance
+        return try await holds.take(
+            .init(
+                interception: interception, demand: demand, rules: governance.budgets.applying(to: interception),
+                uses: governance.limits.uses(of: interception, at: target), turn: turn, mayWait: true, isExtra: true))
+    }
+
     private func take(_ request: HoldLoop.Request, _ places: [RateUse]) async throws -> HoldLoop.Grant {
         let patient = request.waiting
         let deadline = ContinuousClock.now + patience

@@ -16,7 +16,7 @@ import Foundation
 ///   is counted, and (2) what a provider reports beyond the bound.
 /// - *Concurrency*: never more calls between hold and settlement than the limit says. A replica that was killed keeps its places until its
 ///   calls are reaped: four seconds after its last heartbeat, and up to two more.
-/// - *Fallbacks*: a call is counted where it goes first. When that fails and it is sent to another provider or model, the limits of that one
+/// - *Fallbacks*: a call is counted where it goes first, which is not a target whose circuit is open or whose keys rest. When that fails and it is sent to another provider or model, the limits of that one
 ///   do not count it.
 /// - A clock of the database that jumps back by over a minute empties the windows once; by less, it stops them for as long.
 package struct RateLimit: Sendable, Equatable {

@@ -49,9 +49,9 @@ extension Gateway {
     /// Returns when the call's record is on disk.
     private func release(_ record: CallRecord, _ upstream: Upstream) async throws(AppError) {
         do {
-            try await flush.wait(for: record.facts.grant.entry, of: calls)
+            try await flush.wait(for: max(record.facts.grant.entry, upstream.beside?.entry ?? 0), of: calls)
             // What was put on record may be gone, if the database crashed in between.
-            if calls.losses != record.facts.grant.generation {
+            if calls.losses != record.facts.grant.generation || upstream.beside.map({ calls.losses != $0.generation }) == true {
                 throw AppError(
                     .unavailable, "The database lost the record of this call, so its answer is withheld. Try again.", retry: .now)
             }
@@ -80,6 +80,8 @@ extension Gateway {
         var attempts: Int
         /// A stream whose first event is an error (`overloaded_error`): nothing of it was handed out yet.
         var firstError: UpstreamError?
+        /// What is held for another attempt that was sent: it has to be on disk, too.
+        var beside: HoldLoop.Grant?
     }
 
     // MARK: Attempts
@@ -95,6 +97,7 @@ extension Gateway {
                 "\(plan.targets.map(\.name).joined(separator: ", ")) failed too often just now; it is tried again in \(max(1, Int((wait / .seconds(1)).rounded(.up)))) s.",
                 source: .upstream, retry: .after(wait))
         }
+        var beside: HoldLoop.Grant?
         while true {
             log.begin(attempt)
             if queue.made > 1 {
@@ -102,7 +105,15 @@ extension Gateway {
                 meters.retried(attempt.target)
             }
             do {
-                let upstream = try await self.send(record, attempt, queue)
+                var upstream: Upstream
+                if let hedging = plan.hedging, queue.made == 1 {
+                    let end = await race(record, attempt, &queue, hedging, &log)
+                    (attempt, beside) = (end.attempt, end.beside)
+                    upstream = try await receive(record, attempt, queue, end.sent)
+                } else {
+                    upstream = try await receive(record, attempt, queue, send(record, attempt))
+                }
+                upstream.beside = beside
                 let verdict = judge(upstream, attempt)
                 // Errors that are worth another attempt are the client's, word for word, when there is none.
                 guard verdict != .answer, queue.hasMore, !record.hasLeft, let next = queue.next(after: verdict) else {
@@ -134,29 +145,52 @@ extension Gateway {
 
     /// Remembers how the target fared.
     private func judge(_ upstream: Upstream, _ attempt: Attempt) -> AttemptVerdict {
-        let status = upstream.response.status
-        if AttemptVerdict.isFailure(status: status) || upstream.firstError != nil {
+        if upstream.firstError != nil {
+            health.failed(attempt.target, at: .now)
+            return .otherTarget
+        }
+        return note(upstream.response, attempt)
+    }
+
+    @discardableResult
+    func note(_ response: HTTPClientResponse, _ attempt: Attempt) -> AttemptVerdict {
+        if AttemptVerdict.isFailure(status: response.status) {
             health.failed(attempt.target, at: .now)
         } else {
             health.succeeded(attempt.target)
         }
-        if status < 300 { return upstream.firstError == nil ? .answer : .otherTarget }
-        let verdict = AttemptVerdict(
-            status: status, retryAfter: AttemptVerdict.retryAfter { upstream.response.header($0) })
+        let verdict = AttemptVerdict(response)
         if case .otherKey(let time) = verdict { health.rest(attempt.key, of: attempt.target.provider, for: time, at: .now) }
         return verdict
     }
 
-    private func send(_ record: CallRecord, _ attempt: Attempt, _ queue: AttemptQueue) async throws -> Upstream {
+    /// An attempt that was sent, and the head of its answer.
+    struct Sent: Sendable {
+        var response: Result<HTTPClientResponse, any Error>
+        /// The gateway asked for the usage, and the client did not.
+        var asksForUsage: Bool
+    }
+
+    func send(_ record: CallRecord, _ attempt: Attempt) async -> Sent {
+        let outgoing = Outgoing(attempt, record.facts)
+        let request = outgoing.request(attempt, method: record.facts.call.method, timeouts: configuration.timeouts)
+        do {
+            return Sent(response: .success(try await configuration.transport.send(request)), asksForUsage: outgoing.asksForUsage)
+        } catch {
+            return Sent(response: .failure(error), asksForUsage: outgoing.asksForUsage)
+        }
+    }
+
+    private func receive(
+        _ record: CallRecord, _ attempt: Attempt, _ queue: AttemptQueue, _ sent: Sent
+    ) async throws -> Upstream {
         let facts = record.facts
         let target = attempt.target
-        let outgoing = Outgoing(attempt, facts)
-        let response = try await configuration.transport.send(
-            outgoing.request(attempt, method: facts.call.method, timeouts: configuration.timeouts))
+        let response = try sent.response.get()
         try refuseRedirect(response, target.provider)
         let isStream = record.head(status: response.status, contentType: response.header("content-type") ?? "")
         var upstream = Upstream(
-            target: target, response: response, isStream: isStream, asksForUsage: outgoing.asksForUsage, attempts: queue.made)
+            target: target, response: response, isStream: isStream, asksForUsage: sent.asksForUsage, attempts: queue.made)
         if upstream.isStream {
             var iterator = response.body.makeAsyncIterator()
             upstream.first = try await iterator.next()
@@ -227,33 +261,5 @@ extension Target {
         guard api == .gemini, model != summary.model else { return call.route }
         let query = call.route.drop { $0 != "?" }
         return "\(api.route(model: model, stream: summary.stream).prefix { $0 != "?" })\(query)"
-    }
-}
-
-/// What the attempts of one call came to.
-private struct AttemptLog {
-    private let began = ContinuousClock.now
-    private let trace: CallTrace?
-    private(set) var lines: [AttemptLine] = []
-
-    init(trace: CallTrace?) { self.trace = trace }
-
-    private var milliseconds: Int64 { Int64(began.duration(to: .now) / .milliseconds(1)) }
-
-    mutating func begin(_ attempt: Attempt) {
-        // The first is written down when a second one follows, or never: most calls have one.
-        lines.append(
-            AttemptLine(
-                attempt: lines.count + 1, provider: attempt.target.provider.name, model: attempt.target.model.storable,
-                credentialHint: attempt.key.hint, beganMilliseconds: milliseconds, endedMilliseconds: 0))
-        trace?.began(attempt.target, number: lines.count)
-    }
-
-    mutating func end(status: Int?, error: String?) {
-        let index = lines.count - 1
-        lines[index].httpStatus = status
-        lines[index].error = error?.storable(upTo: 500)
-        lines[index].endedMilliseconds = milliseconds
-        trace?.ended(attempt: lines.count, status: status, error: error)
     }
 }

@@ -23,11 +23,14 @@ package struct ModelRoute: Sendable, Equatable {
     package var organization: OrganizationID
     /// Tried one after the other. Within a tier the weights say which target comes first; the others follow.
     package var tiers: [[Choice]]
+    /// Nil: its calls are never sent twice.
+    package var hedge: HedgeRule?
 
-    package init(name: String, organization: OrganizationID, tiers: [[Choice]]) {
+    package init(name: String, organization: OrganizationID, tiers: [[Choice]], hedge: HedgeRule? = nil) {
         self.name = name
         self.organization = organization
         self.tiers = tiers
+        self.hedge = hedge
     }
 
     /// The targets in the order in which a call tries them.

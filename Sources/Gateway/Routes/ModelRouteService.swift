@@ -9,15 +9,17 @@ package struct ModelRouteService: Sendable {
 
     package func list(_ principal: Principal) throws -> [ModelRoute] { try settings.current().routes(of: principal.organization) }
 
-    /// - Parameter targets: as `ModelRoute.tiers(_:)` reads them.
+    /// - Parameters:
+    ///   - targets: as `ModelRoute.tiers(_:)` reads them.
+    ///   - hedge: nil: calls are never sent twice.
     /// - Throws: `badRequest` for a name or target that is none; `notFound` for a provider that is not there.
-    package func put(_ principal: Principal, name: String, targets: [String]) async throws -> ModelRoute {
+    package func put(_ principal: Principal, name: String, targets: [String], hedge: HedgeRule? = nil) async throws -> ModelRoute {
         guard (1...128).contains(name.utf8.count), name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x2F }) else {
             throw AppError(
                 .badRequest, "The name '\(name.prefix(128))' must be 1 to 128 printable ASCII characters without '/'.",
                 field: "name")
         }
-        let route = ModelRoute(name: name, organization: principal.organization, tiers: try ModelRoute.tiers(targets))
+        let route = ModelRoute(name: name, organization: principal.organization, tiers: try ModelRoute.tiers(targets), hedge: hedge)
         let current = try settings.current()
         for choice in route.tiers.flatMap({ $0 }) {
             guard current.provider(named: choice.provider, organization: principal.organization) != nil else {
@@ -26,7 +28,11 @@ package struct ModelRouteService: Sendable {
                     field: "targets")
             }
         }
-        let fact = try AuditFacts.Fact(principal, kind: "route.put", subject: name, ["targets": route.texts.joined(separator: " ")])
+        var details = ["targets": route.texts.joined(separator: " ")]
+        if let hedge {
+            details["hedge"] = "\(hedge.after.text), \(hedge.floor.milliseconds) ms, \(hedge.samples) samples, \(hedge.share) %"
+        }
+        let fact = try AuditFacts.Fact(principal, kind: "route.put", subject: name, details)
         try await facts.record { [store] connection in
             try await store.put(route, connection)
             return ((), [fact])

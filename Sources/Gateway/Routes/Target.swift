@@ -44,6 +44,8 @@ struct RoutePlan: Sendable {
     var isRouted: Bool
     /// What rules leave of the call's content on record; wherever it goes of these places.
     var content = ContentMode.full
+    /// Nil: it is sent once.
+    var hedging: Hedging?
 
     /// Why a call may go nowhere; its record names the first.
     struct Denied: Error {
@@ -65,11 +67,11 @@ extension Settings {
         var targets: [Target] = []
         var policy = ""
         var isRouted = call.provider == ModelRoute.path
-        var places = try choices(call, summary, seed)
+        var (places, hedging) = try choices(call, summary, seed)
         var sender = ""
         var content = ContentMode.full
         if policies.set(of: organization).hasRoutes, let sent = try elsewhere(places, call, api, client, seed) {
-            (places, sender) = sent
+            (places, sender, hedging) = sent
             isRouted = true
         }
         for choice in places {
@@ -83,7 +85,9 @@ extension Settings {
                 denied = denied ?? error
             }
         }
-        if !targets.isEmpty { return RoutePlan(targets: targets, policy: policy, isRouted: isRouted, content: content) }
+        if !targets.isEmpty {
+            return RoutePlan(targets: targets, policy: policy, isRouted: isRouted, content: content, hedging: hedging)
+        }
         throw denied
             ?? RoutePlan.Denied(
                 error: AppError(
@@ -97,7 +101,7 @@ extension Settings {
     /// - Throws: `RoutePlan.Denied` when the rule's route is not there: it must not go where it asks to.
     private func elsewhere(
         _ choices: [ModelRoute.Choice], _ call: GatewayCall, _ api: ModelProtocol, _ client: String, _ seed: () -> String
-    ) throws -> (choices: [ModelRoute.Choice], sender: String)? {
+    ) throws -> (choices: [ModelRoute.Choice], sender: String, hedging: Hedging?)? {
         guard let first = choices.first else { return nil }
         let decision = decide(call, client: client, provider: first.provider, model: first.model, api: api)
         guard decision.effect == .allow, let sent = decision.route else { return nil }
@@ -108,24 +112,28 @@ extension Settings {
                     "A rule sends this call to the route '\(sent.target)', which is not there. Ask an admin: slipway routes list. (policy rule \(sent.rule))"
                 ), policy: decision.record, provider: nil)
         }
-        return (route.order(seed: seed()), " route:\(sent.rule)")
+        return (route.order(seed: seed()), " route:\(sent.rule)", route.hedging)
     }
 
-    private func choices(_ call: GatewayCall, _ summary: RequestSummary, _ seed: () -> String) throws -> [ModelRoute.Choice] {
+    private func choices(_ call: GatewayCall, _ summary: RequestSummary, _ seed: () -> String) throws -> (
+        [ModelRoute.Choice], Hedging?
+    ) {
         let organization = call.principal.organization
         guard call.provider == ModelRoute.path else {
             guard let provider = provider(named: call.provider, organization: organization), provider.isEnabled else {
                 throw unknownProvider(call)
             }
-            return [.init(provider: provider.name, model: summary.model)]
+            return ([.init(provider: provider.name, model: summary.model)], nil)
         }
-        if let route = route(named: summary.model, organization: organization) { return route.order(seed: seed()) }
+        if let route = route(named: summary.model, organization: organization) {
+            return (route.order(seed: seed()), route.hedging)
+        }
         let parts = summary.model.split(separator: "/", maxSplits: 1)
         if parts.count == 2, provider(named: String(parts[0]), organization: organization) != nil {
-            return [.init(provider: String(parts[0]), model: String(parts[1]))]
+            return ([.init(provider: String(parts[0]), model: String(parts[1]))], nil)
         }
         let priced = providers(of: organization).filter { $0.isEnabled && price(of: summary.model, $0) != nil }
-        if let first = priced.first { return [.init(provider: first.name, model: summary.model)] }
+        if let first = priced.first { return ([.init(provider: first.name, model: summary.model)], nil) }
         throw AppError(
             .notFound,
             "There is no route '\(summary.model.prefix(128))', and no enabled provider has a price for a model of that name. See slipway routes list and slipway models list.",

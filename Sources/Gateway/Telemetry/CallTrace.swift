@@ -108,6 +108,14 @@ package final class CallTrace: Sendable {
         }
     }
 
+    /// It was given the answer of another call, and was not sent.
+    func replayed(_ first: InterceptionID) {
+        end { span, _ in
+            span.set("slipway.replay_of", first.description)
+            span.set("http.response.status_code", 200)
+        }
+    }
+
     /// By the gateway itself, before the call was sent.
     func refused(_ call: GatewayCall, _ error: AppError, provider: Provider?) {
         let isIdentified = state.withLockedValue { $0.isIdentified }

@@ -78,7 +78,8 @@ struct SessionPage: PageView {
         calls = list.map { call in
             Row(
                 id: call.id, started: PageText.ago(call.startedAt, now: now), startedIso: PageText.iso(call.startedAt),
-                prompt: call.prompt.map { PageText.line($0, limit: 80) } ?? "went on with tool results", model: call.model,
+                prompt: call.prompt.map { PageText.line($0, limit: 80) }
+                    ?? (call.hedgeOf == nil ? "went on with tool results" : "a second attempt"), model: call.model,
                 input: call.usage.map { PageText.count($0.allInput) } ?? "–",
                 output: call.usage.map { PageText.count($0.outputTokens) } ?? "–",
                 cost: call.costNanoDollars.map { NanoDollars($0).description } ?? "–", state: call.status,
@@ -177,6 +178,9 @@ struct InterceptionPage: PageView {
         }
         if let first = call.firstTokenMilliseconds {
             facts.append(Fact(name: "First token", value: "after \(PageText.count(Int(first))) ms"))
+        }
+        if let first = call.hedgeOf {
+            facts.append(Fact(name: "Second attempt", value: "at another call", link: "/ai-gateway/interceptions/\(first)"))
         }
         if let reason = call.stopReason { facts.append(Fact(name: "Stopped because", value: reason)) }
         if let hint = call.credentialHint { facts.append(Fact(name: "Key", value: hint)) }

@@ -183,6 +183,7 @@ extension RecordedCall {
             shown.clientHints = agent.hints.flatMap { try? APICoding.decoder().decode(ClientHints.self, from: Data($0.utf8)) }
         }
         shown.replayOf = replayOf?.description
+        shown.hedgeOf = hedgeOf?.description
         shown.firstTokenMilliseconds = firstToken.map { Int64($0 / .milliseconds(1)) }
         return shown
     }

@@ -20,7 +20,12 @@ struct ModelRouteRoutes: Sendable {
 
     @Sendable func put(_ call: Call) async throws -> Response {
         let wanted = try await call.incoming.json(PutModelRouteRequest.self)
-        let route = try await gateway.routes.put(call.principal, name: try call.incoming.path("route"), targets: wanted.targets)
+        let route = try await gateway.routes.put(
+            call.principal, name: try call.incoming.path("route"), targets: wanted.targets,
+            hedge: try wanted.hedge.map {
+                try HedgeRule(
+                    after: $0.after, floorMilliseconds: $0.floorMilliseconds, samples: $0.samples, sharePercent: $0.sharePercent)
+            })
         return try .json(route.shown)
     }
 
@@ -31,5 +36,12 @@ struct ModelRouteRoutes: Sendable {
 }
 
 extension ModelRoute {
-    fileprivate var shown: AIModelRoute { AIModelRoute(name: name, targets: texts) }
+    fileprivate var shown: AIModelRoute { AIModelRoute(name: name, targets: texts, hedge: hedge?.shown) }
+}
+
+extension HedgeRule {
+    fileprivate var shown: AIRouteHedge {
+        AIRouteHedge(
+            after: after.text, floorMilliseconds: Int(floor / .milliseconds(1)), samples: samples, sharePercent: share)
+    }
 }

@@ -113,6 +113,7 @@ struct AuditCommand: AsyncParsableCommand {
             print(
                 "\(call.model) at \(call.providerName) for \(call.initiator) through \(call.client), \(Text.time(call.startedAt))")
             print("\(call.status), allowed by \(call.policy), \(Text.money(call.costNanoDollars))")
+            if let first = call.hedgeOf { print("a second attempt at \(first)") }
             if let first = call.firstTokenMilliseconds {
                 let total =
                     call.endedAt.map { ", ended after \(Int(($0.timeIntervalSince(call.startedAt) * 1000).rounded())) ms" } ?? ""

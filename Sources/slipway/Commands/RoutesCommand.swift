@@ -15,8 +15,12 @@ struct RoutesCommand: AsyncParsableCommand {
             try await reporting {
                 let list: ModelRouteList = try await connection.client().get(APIPaths.modelRoutes)
                 try connection.show(list) { list in
-                    var table = Table("name", "targets")
-                    for route in list.routes { table.add(route.name, route.targets.joined(separator: " → ")) }
+                    let isHedged = list.routes.contains { $0.hedge != nil }
+                    var table = isHedged ? Table("name", "targets", "hedge") : Table("name", "targets")
+                    for route in list.routes {
+                        let cells = [route.name, route.targets.joined(separator: " → ")]
+                        table.add(row: isHedged ? cells + [route.hedge?.text ?? "-"] : cells)
+                    }
                     table.show(ifEmpty: "No routes. Add one: slipway routes set NAME PROVIDER/MODEL PROVIDER/MODEL")
                 }
             }
@@ -31,12 +35,35 @@ struct RoutesCommand: AsyncParsableCommand {
             help:
                 "PROVIDER/MODEL, tried one after the other; with a comma and weights, calls are shared out: a/x*3,b/x (in quotes).")
         var targets: [String]
+        @Option(
+            help:
+                "Send a call again, to the next target, when no answer has begun after this quantile of the recent times (p95) or this time (800ms)."
+        )
+        var hedge: String?
+        @Option(help: "The least time with a quantile, in milliseconds; 200 unless told.") var hedgeFloor: Int?
+        @Option(help: "How many recent times a quantile needs, 1 to 200; 30 unless told.") var hedgeSamples: Int?
+        @Option(help: "How many of the calls may be sent twice, in percent; 10 unless told.") var hedgeShare: Int?
+
+        func validate() throws {
+            guard hedge != nil || [hedgeFloor, hedgeSamples, hedgeShare].allSatisfy({ $0 == nil }) else {
+                throw ValidationError("--hedge-floor, --hedge-samples and --hedge-share go with --hedge.")
+            }
+        }
 
         func run() async throws {
             try await reporting {
                 let route: AIModelRoute = try await connection.client().put(
-                    "\(APIPaths.modelRoutes)/\(APIClient.escape(name))", PutModelRouteRequest(targets: targets))
-                try connection.show(route) { print("\($0.name): \($0.targets.joined(separator: " → "))") }
+                    "\(APIPaths.modelRoutes)/\(APIClient.escape(name))",
+                    PutModelRouteRequest(
+                        targets: targets,
+                        hedge: hedge.map {
+                            AIRouteHedge(
+                                after: $0, floorMilliseconds: hedgeFloor, samples: hedgeSamples, sharePercent: hedgeShare)
+                        }))
+                try connection.show(route) { route in
+                    print("\(route.name): \(route.targets.joined(separator: " → "))")
+                    if let hedge = route.hedge { print("sent again \(hedge.text)") }
+                }
             }
         }
     }
@@ -52,5 +79,13 @@ struct RoutesCommand: AsyncParsableCommand {
                 try connection.done("Removed \(name).")
             }
         }
+    }
+}
+
+extension AIRouteHedge {
+    fileprivate var text: String {
+        let share = "at most \(sharePercent ?? 0) % of the calls"
+        guard after.hasPrefix("p") else { return "after \(after), \(share)" }
+        return "after \(after) of \(samples ?? 0) calls or more, at least \(floorMilliseconds ?? 0)ms, \(share)"
     }
 }
