@@ -49,8 +49,8 @@ extension Gateway {
                     runs.sent(.second)
                     group.addTask { .sent(.second, await self.send(record, second)) }
                 case .release:
-                    if let hold = runs.hold, let second = runs.second {
-                        settle.settle(hold.settlement(.neverSent, second.target, record.facts))
+                    if let hold = record.takeBeside() {
+                        settle.settle(hold.settlement(.neverSent, hold.target, record.facts))
                     }
                 case .end: group.cancelAll()
                 }
@@ -78,6 +78,11 @@ extension Gateway {
             meters.hedged(runs.first.target, .unaffordable)
             return race.handle(.notHeld)
         case .held(let hold?):
+            // Nobody waits any more: the client has left, or a shutdown has cut the call.
+            guard !Task.isCancelled, record.begin(beside: hold) else {
+                settle.settle(hold.settlement(.neverSent, hold.target, record.facts))
+                return race.handle(.notHeld)
+            }
             runs.hold = hold
             return race.handle(.held)
         case .sent(let runner, let sent):
@@ -104,7 +109,7 @@ extension Gateway {
         let demand = HoldDemand(full: facts.grant.amount, least: facts.grant.amount, tokens: facts.demand.tokens)
         guard let grant = try? await gate.takeBeside(interception, demand, CallClass(facts.call), second.target) else { return nil }
         flush.post()
-        return HedgeHold(interception: interception, grant: grant)
+        return HedgeHold(interception: interception, grant: grant, target: second.target)
     }
 
     /// A failure that is not the call's end.
@@ -137,7 +142,7 @@ extension Gateway {
             if loser == .first, status == nil { hedges.took(lost.target, isStream: runs.isStream, runs.elapsed(.first)) }
             log.end(status: status, error: why, at: loser.place)
         }
-        settle.settle(hold.settlement(outcome, lost.target, record.facts))
+        if record.takeBeside() != nil { settle.settle(hold.settlement(outcome, lost.target, record.facts)) }
         if winner == .second { record.begin(attempt.target, attempt: log.lines.count) }
         log.current = winner.place
         meters.hedged(runs.first.target, winner == .second ? .won : .lost)

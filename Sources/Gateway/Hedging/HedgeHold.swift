@@ -3,7 +3,7 @@ import ModelAPI
 
 /// What is on record of a call's second attempt while both are under way: an interception of its own that names the call, with a hold of
 /// its own. Whichever of the two loses is booked for it, so that the call's own row is always that of the answer which was handed out.
-struct HedgeHold: Sendable {
+final class HedgeHold: Sendable {
     enum Outcome: Sendable, Equatable {
         case neverSent
         /// It was ended when the other one answered, or when the client left. With its status, if its head had come.
@@ -13,6 +13,14 @@ struct HedgeHold: Sendable {
 
     let interception: NewInterception
     let grant: HoldLoop.Grant
+    /// Where the second attempt goes.
+    let target: Target
+
+    init(interception: NewInterception, grant: HoldLoop.Grant, target: Target) {
+        self.interception = interception
+        self.grant = grant
+        self.target = target
+    }
 
     /// - Parameter target: where the losing attempt went.
     func settlement(_ outcome: Outcome, _ target: Target, _ facts: CallRecord.Facts) -> Settlement {
@@ -58,5 +66,26 @@ extension NewInterception {
         hedge.thread = .init(parent: grant.threadParent ?? call.uuid, root: grant.threadRoot ?? call.uuid)
         hedge.keep(.hashed)
         return hedge
+    }
+}
+
+extension CallRecord {
+    /// A second attempt is about to be sent. From here on whoever takes the hold back books it.
+    ///
+    /// - Returns: false when the call has ended meanwhile: then it must not be sent.
+    func begin(beside hold: HedgeHold) -> Bool {
+        state.withLockedValue { state in
+            if state.hasEnded { return false }
+            state.beside = hold
+            return true
+        }
+    }
+
+    /// Nil: it is booked already, with the call that a shutdown has cut.
+    func takeBeside() -> HedgeHold? {
+        state.withLockedValue { state in
+            defer { state.beside = nil }
+            return state.beside
+        }
     }
 }

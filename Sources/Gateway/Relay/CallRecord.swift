@@ -55,6 +55,8 @@ final class CallRecord: Sendable {
         var firstChunk: Duration?
         /// Since the call came in: the first content of a stream, the head of an answer that is none.
         var firstToken: Duration?
+        /// Of a second attempt while both are under way.
+        var beside: HedgeHold?
         /// Kept when there was more than one.
         var attempts: [AttemptLine] = []
         /// Where rules look into the answer: reads what the client gets, for the record.
@@ -155,6 +157,7 @@ final class CallRecord: Sendable {
 
     /// Settles the call and writes the rest of its content. Only the first call of it counts.
     func end(_ cause: EndCause) {
+        var beside: HedgeHold?
         let ended = state.withLockedValue { state -> (Settlement, ContentWrite, Usage, Target, Duration?)? in
             if state.hasEnded { return nil }
             if state.translator == nil { state.own.finish() }
@@ -176,6 +179,7 @@ final class CallRecord: Sendable {
                 content(&state, .complete, tools: tools)
                 ?? ContentWrite(organization: facts.interception.organization, interception: id)
             state.hasEnded = true
+            swap(&beside, &state.beside)
             facts.call.trace?.answered(by: reader.model)
             return (settlement, write, verdict.usage, state.target, state.firstChunk)
         }
@@ -183,6 +187,11 @@ final class CallRecord: Sendable {
         services.threads.remember(
             write.tools.map(\.id), user: facts.interception.initiator, interception: id, root: facts.grant.threadRoot)
         services.settle.settle(settlement)
+        // A shutdown has cut the call in the middle of a race.
+        if let beside {
+            let why = settlement.ending.error ?? "the call has ended"
+            services.settle.settle(beside.settlement(.ended(why: why, status: nil), beside.target, facts))
+        }
         if facts.interception.contentMode == .full { services.content.write(write) }
         services.meters.ended(facts, target, settlement, usage, firstChunk: firstChunk)
         facts.call.trace?.ended(facts, target, settlement, usage)

@@ -211,6 +211,22 @@ import Testing
         }
     }
 
+    @Test func `a shutdown in the middle of a race books both`() async throws {
+        let (slow, quick) = (TestSupport.Signal(), TestSupport.Signal())
+        try await scene(["slow": .init(release: slow), "quick": .init(release: quick)]) { scene in
+            let client = Task { await scene.gateway.call(scene.call()) }
+            try await eventually { scene.upstreams.names.count == 2 }
+            await scene.gateway.drain(grace: .zero)
+            let rows = try await scene.booked()
+            #expect(rows.map(\.status) == ["cut", "cut"] && rows.map(\.provider) == ["slow", "quick"])
+            #expect(rows.allSatisfy { $0.state == "estimated" && $0.cost > .zero && $0.error == "the server is shutting down" })
+            client.cancel()
+            _ = await client.value
+            #expect(try await scene.booked().count == 2)
+            try await scene.expectExact()
+        }
+    }
+
     @Test func `a second attempt that fails leaves the call to the first, at no cost`() async throws {
         let release = TestSupport.Signal()
         try await scene(["slow": .init(release: release), "quick": .init(answer: Upstreams.overloaded)]) { scene in
@@ -329,7 +345,8 @@ import Testing
             let facts = CallRecord.Facts(
                 call: call, interception: request.interception, summary: try RequestSummary.read(call.body, as: .messages),
                 demand: .init(full: grant.amount, least: grant.amount), grant: grant, api: .messages, began: .now, guarding: nil)
-            let hold = HedgeHold(interception: request.interception.hedge(of: call.id, at: target, grant), grant: grant)
+            let hold = HedgeHold(
+                interception: request.interception.hedge(of: call.id, at: target, grant), grant: grant, target: target)
             #expect(
                 hold.interception.hedgeOf == call.id && hold.interception.id != call.id && hold.interception.contentMode == .hashed)
             #expect(hold.interception.thread?.root == call.id.uuid && hold.interception.thread?.parent == call.id.uuid)
