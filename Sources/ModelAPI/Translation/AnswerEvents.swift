@@ -42,6 +42,10 @@ struct AnswerEvents {
         }
         // Gemini has no last event: more may come behind the chunk that looks like it.
         guard reader.isComplete, isEnd || reader.api != .gemini else { return }
+        // An end alone is none: `[DONE]` behind chunks of which none could be read.
+        guard isStarted else {
+            return fail(UpstreamError(type: "api_error", message: "The model's provider ended an answer that never began."), &events)
+        }
         finish(reader, reader.stopReason ?? .endTurn, &events)
     }
 

@@ -25,6 +25,20 @@ import Testing
         }
     }
 
+    /// Found by the fuzzer.
+    @Test(arguments: TranslatedRequests.clients) func `an end of an answer that never began is an error`(_ client: ModelProtocol)
+        throws
+    {
+        for stream in ["data: [DONE]\n\n", "data: {\"id\":\"chatcmpl\n\ndata: [DONE]\n\n"] {
+            let output = try Translation(client, .chatCompletions).streamed([ByteBuffer(string: stream)]).text
+            var reader = AnswerReader(client, streamed: true)
+            try reader.feed(ByteBuffer(string: output))
+            reader.finish()
+            #expect(reader.error?.message.contains("never began") == true, "\(output)")
+            #expect(!reader.isComplete)
+        }
+    }
+
     @Test(arguments: AnswerMatrixTests.pairs) func `a cut answer is one that reached its limit`(
         _ pair: (ModelProtocol, UpstreamFormat)
     ) throws {
