@@ -20,10 +20,15 @@ public struct MCPServer: Codable, Sendable, Equatable {
     public var headerNames: [String]
     /// Whether who asks has signed in there.
     public var signedIn: Bool
+    /// Whether its tools are put into model calls: `never`, `asked` (by the header `x-slipway-tools`), `always`.
+    public var inject: String
+    /// Of a server that is a program: it and its arguments, for who may see addresses. Its environment's names are `header_names`.
+    public var command: [String]?
 
     public init(
         name: String, displayName: String, url: String?, enabled: Bool, allowPrivate: Bool, auth: String, allowTools: [String],
-        denyTools: [String], timeoutSeconds: Int, headerNames: [String], signedIn: Bool
+        denyTools: [String], timeoutSeconds: Int, headerNames: [String], signedIn: Bool, inject: String,
+        command: [String]? = nil
     ) {
         self.name = name
         self.displayName = displayName
@@ -36,6 +41,8 @@ public struct MCPServer: Codable, Sendable, Equatable {
         self.timeoutSeconds = timeoutSeconds
         self.headerNames = headerNames
         self.signedIn = signedIn
+        self.inject = inject
+        self.command = command
     }
 }
 
@@ -72,6 +79,12 @@ public struct MCPServerRequest: Codable, Sendable, Equatable {
     public var oauthClientID: String?
     /// All of them, at most 16.
     public var headers: [MCPHeader]?
+    /// Default: `never`.
+    public var inject: String?
+    /// In place of `url`: a program and its arguments, run in a sandbox on the server's host.
+    public var command: [String]?
+    /// Of a program: all values, at most 32.
+    public var environment: [MCPHeader]?
 
     public init() {}
 }
@@ -142,11 +155,14 @@ public struct MCPCall: Codable, Sendable, Equatable {
     public var durationMicroseconds: Int?
     public var startedAt: Date
     public var endedAt: Date?
+    /// What rules about content found in its arguments and its result, and decided about the tool; nil when there is nothing.
+    public var findings: [ContentFinding]?
 
     public init(
         id: String, initiatorID: String, initiator: String?, taskID: String?, interceptionID: String?, client: String,
         server: String, tool: String, toolUseID: String?, decision: String, rule: String, status: String, arguments: String?,
-        result: String?, error: String?, durationMicroseconds: Int?, startedAt: Date, endedAt: Date?
+        result: String?, error: String?, durationMicroseconds: Int?, startedAt: Date, endedAt: Date?,
+        findings: [ContentFinding]? = nil
     ) {
         self.id = id
         self.initiatorID = initiatorID
@@ -166,6 +182,7 @@ public struct MCPCall: Codable, Sendable, Equatable {
         self.durationMicroseconds = durationMicroseconds
         self.startedAt = startedAt
         self.endedAt = endedAt
+        self.findings = findings
     }
 }
 

@@ -47,6 +47,7 @@ package final class Gateway: Service {
     package let interceptions: InterceptionStore
     package let facts: AuditFacts
     package let tools: ToolGateway
+    let hiddenTurns: HiddenTurns
     package let checkpoints: Checkpoints
     package let audit: AuditStore
     package let spend: SpendStore
@@ -81,6 +82,7 @@ package final class Gateway: Service {
         let factChain = AuditChain(.facts, replica: configuration.replica)
         facts = AuditFacts(pool: pool, chain: factChain)
         tools = ToolGateway(configuration, facts: facts, settings: settings)
+        hiddenTurns = HiddenTurns(pool: pool, keys: configuration.keys, settings: settings)
         let settle = SettleLoop(pool: configuration.calls, chain: ledger, logger: logger)
         self.settle = settle
         let alerts = BudgetAlerts(pool: pool, facts: facts, metrics: configuration.metrics, logger: logger)
@@ -171,6 +173,7 @@ package final class Gateway: Service {
                 group.addTask { await self.every(.seconds(1)) { await self.reap() } }
                 group.addTask { await self.every(.seconds(1)) { await self.keyRests.exchange() } }
                 group.addTask { await self.every(.seconds(60)) { try? await KeyStore.sweep(self.configuration.pool) } }
+                group.addTask { await self.every(.seconds(600)) { await self.hiddenTurns.sweep() } }
                 group.addTask { await self.checkpoints.run() }
                 group.addTask { await self.tools.run() }
                 group.addTask { await self.retention.run() }

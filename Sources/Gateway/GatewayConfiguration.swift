@@ -30,6 +30,8 @@ package struct GatewayConfiguration: Sendable {
     package var tracer: Tracer?
     /// Whether metrics name who called.
     package var namesUsers: Bool
+    /// Nil: servers of tools that are programs are refused.
+    package var programs: (any ToolProgramStarter)?
     package var logger: Logger
 
     package init(
@@ -39,7 +41,8 @@ package struct GatewayConfiguration: Sendable {
         limits: Admission.Limits = .init(), timeouts: HTTPClientRequest.Timeouts = .init(),
         checkpoints: CheckpointSchedule = .init(), patience: Duration = .seconds(5),
         contact: DatabaseContact.Bounds = .init(), policyFolder: String? = nil,
-        metrics: Metrics = Metrics(), tracer: Tracer? = nil, namesUsers: Bool = false, logger: Logger
+        metrics: Metrics = Metrics(), tracer: Tracer? = nil, namesUsers: Bool = false,
+        programs: (any ToolProgramStarter)? = nil, logger: Logger
     ) {
         self.pool = pool
         self.calls = calls ?? pool
@@ -57,6 +60,7 @@ package struct GatewayConfiguration: Sendable {
         self.metrics = metrics
         self.tracer = tracer
         self.namesUsers = namesUsers
+        self.programs = programs
         self.logger = logger
     }
 }

@@ -23,6 +23,8 @@ package struct PolicySet: Sendable {
     package let hasToolRules: Bool
     /// Whether a rule sends calls elsewhere.
     package let hasRoutes: Bool
+    /// Whether a rule leaves less of calls on record than there is.
+    package var keepsLess: Bool { objects.contains { $0.rules.contains { $0.effect.word == .keep } } }
     /// What rules about data ask for; empty: nothing has to be looked for.
     package let detectors: [Detector]
     /// Whether prompts and answers have to be looked into at all.
@@ -70,6 +72,27 @@ package struct PolicySet: Sendable {
     package func decide(_ facts: PolicyFacts) -> PolicyDecision {
         var steps: [PolicyExplanation.Step]?
         return walk(facts, &steps)
+    }
+
+    /// Whether a tool is refused to somebody whatever it is called with. A rule that asks for an approval does not refuse for good.
+    package func refusesAlways(_ facts: PolicyFacts) -> Bool {
+        for entry in entries[.tool] ?? [] {
+            switch entry {
+            case .end(let allows, _): return !allows
+            case .rule(var rule, _):
+                let depends = !rule.conditions.arguments.isEmpty
+                rule.conditions.arguments = []
+                if rule.mismatch(facts, name: "\(facts.provider)/\(facts.model)") != nil { continue }
+                switch rule.effect {
+                // What some arguments are allowed for can be called.
+                case .allow: return false
+                case .deny, .redact: if !depends { return true }
+                case .requireApproval: return false
+                case .flag, .keep, .route: continue
+                }
+            }
+        }
+        return false
     }
 
     /// The same decision, with every rule that was asked before it.

@@ -233,6 +233,44 @@ import Testing
                         "tool_result content secret.github_token data/tokens blocked 1",
                     ].map { $0.replacing("tool_result content", with: "tool_result ") })
             #expect(try await gateway.audit.verify().problems == [])
+
+            // The record of the call shows them, in the list as well.
+            let calls = try await gateway.tools.calls.list(.own(stage.user), .init(), try PageRequest()).items
+            let shown = calls.reversed().map { $0.findings.map { "\($0.place) \($0.effect.rawValue)" } }
+            #expect(shown == [["tool_input redacted"], ["tool_result redacted"], ["tool_input blocked"], ["tool_result blocked"]])
+            #expect(try await gateway.tools.calls.get(.own(stage.user), calls[0].id).findings == calls[0].findings)
+        }
+    }
+
+    @Test func `a tool that is refused whatever it is called with is not listed, one that some arguments are refused for is`()
+        async throws
+    {
+        let upstream = ToolUpstream(tools: ["closed", "partly", "but_for_some", "asked", "open"])
+        try await Stage.withTools(upstream) { stage, gateway, client in
+            _ = try await gateway.policies.put(
+                stage.user, name: "mcp",
+                source: """
+                    name: mcp
+                    default: next
+                    rules:
+                      - {id: some, resources: {mcp_servers: tools, tools: but_for_some}, when: {arguments: {a: "1"}}, effect: allow}
+                      - {id: closed, resources: {mcp_servers: tools, tools: [closed, but_for_some]}, effect: deny}
+                      - {id: partly, resources: {tools: partly}, when: {arguments: {a: "2"}}, effect: deny}
+                      - {id: asked, resources: {tools: asked}, effect: require_approval}
+                      - {id: of-another, resources: {mcp_servers: wiki, tools: open}, effect: deny}
+                    """)
+            guard case .message(.result(_, let list), _) = await client.send(#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
+            else {
+                Issue.record("there is no list")
+                return
+            }
+            let names = list.matches(of: /"tools__([a-z_]*)"/).map { String($0.1) }
+            #expect(names == ["asked", "but_for_some", "open", "partly"])
+            guard case .failure(let error) = try await client.call("tools__closed") else {
+                Issue.record("it went through")
+                return
+            }
+            #expect(error.code == MCPError.denied && error.message.contains("mcp/closed"))
         }
     }
 }

@@ -24,7 +24,13 @@ fail() {
 export SLIPWAY_CONFIG_DIR=$work/config
 unset SLIPWAY_TOKEN SLIPWAY_BIN SLIPWAY_URL
 
-"$bin/slipway-server" --data-dir "$work/data" --listen 127.0.0.1:0 --demo-model >"$work/server.log" 2>&1 &
+# The official package's server of tools as a program: all that it needs is shown in its sandbox.
+venv=$(Tests/clients/setup.sh)
+mkdir "$work/packages"
+cp -r "$venv"/lib/python3*/site-packages/. Tests/clients/mcp_server.py "$work/packages"
+chmod -R a+rX "$work/packages"
+
+"$bin/slipway-server" --tools "$work/packages" --data-dir "$work/data" --listen 127.0.0.1:0 --demo-model >"$work/server.log" 2>&1 &
 server=$!
 url="" code=""
 for _ in $(seq 1 600); do # the code is printed shortly after the server is ready
@@ -52,8 +58,25 @@ poor_token=$(SLIPWAY_CONFIG_DIR=$work/poor && export SLIPWAY_CONFIG_DIR \
 Tests/clients/run.sh --token "$token" --poor-token "$poor_token" --anthropic "$url/api/v2/ai-gateway/demo" \
     --openai "$url/api/v2/ai-gateway/demo-openai/v1"
 
+# Servers of tools, made with the official package, behind the endpoint for tools.
+tool_server() { # NAME ARGUMENT…: starts one and leaves its address in $address
+    local name=$1
+    shift
+    "$venv/bin/python" Tests/clients/mcp_server.py "$@" >"$work/$name.url" 2>"$work/$name.log" &
+    tool_servers+=($!)
+    for _ in $(seq 1 600); do
+        address=$(cat "$work/$name.url")
+        [ -n "$address" ] && return
+        sleep 0.1
+    done
+    fail "the server of tools '$name' did not start: $(cat "$work/$name.log")"
+}
+tool_server notes
+"$bin/slipway" mcp add notes "$address" --allow-private --deny "delete_*" --inject asked >/dev/null || fail "notes could not be registered"
+"$bin/slipway" mcp add program --stdio -- env PYTHONPATH="$work/packages" python3 -m mcp_server --stdio >/dev/null \
+    || fail "program could not be registered"
+
 # Every client on every kind of provider.
-venv=$(Tests/clients/setup.sh)
 "$venv/bin/python" Tests/clients/providers.py >"$work/providers.url" 2>"$work/providers.log" &
 tool_servers+=($!)
 for _ in $(seq 1 600); do
@@ -78,21 +101,6 @@ provider bedrock "$providers" eu.amazon.nova-matrix-v1:0 converse
     fail "the matrix of clients and providers has holes"
 }
 
-# Servers of tools, made with the official package, behind the endpoint for tools.
-tool_server() { # NAME ARGUMENT…: starts one and leaves its address in $address
-    local name=$1
-    shift
-    "$venv/bin/python" Tests/clients/mcp_server.py "$@" >"$work/$name.url" 2>"$work/$name.log" &
-    tool_servers+=($!)
-    for _ in $(seq 1 600); do
-        address=$(cat "$work/$name.url")
-        [ -n "$address" ] && return
-        sleep 0.1
-    done
-    fail "the server of tools '$name' did not start: $(cat "$work/$name.log")"
-}
-tool_server notes
-"$bin/slipway" mcp add notes "$address" --allow-private --deny "delete_*" >/dev/null || fail "notes could not be registered"
 secret=$(password)
 tool_server plain --json --token "$secret"
 "$bin/slipway" mcp add plain "$address" --allow-private --auth user >/dev/null || fail "plain could not be registered"

@@ -175,6 +175,24 @@ def parallel_tools_go_there_and_back(client, stream):
     assert answer.text == "It is snow and sun." and answer.stop == client.stops[0], vars(answer)
 
 
+def injected_tools_are_run_by_the_gateway(client, stream):
+    client.client = client.client.with_options(default_headers={"x-slipway-tools": "notes"})
+    answer = client.ask(client.say("injected"), stream)
+    assert answer.text.startswith("I look.") and answer.text.endswith("It is 42."), answer.text
+    assert not answer.calls and answer.stop == client.stops[0], vars(answer)
+    assert (answer.input, answer.output) == (60, 18), vars(answer)
+
+
+def injected_tools_and_the_client_s_own_go_together(client, stream):
+    client.client = client.client.with_options(default_headers={"x-slipway-tools": "notes"})
+    asked = client.ask(client.say("both"), stream, tools=True)
+    assert asked.stop == client.stops[1] and asked.text == "I look.", vars(asked)
+    assert [(name, arguments) for _, name, arguments in asked.calls] == [("weather", {"city": city}) for city in WEATHER], asked.calls
+    results = [(id, WEATHER[arguments["city"]]) for id, _, arguments in asked.calls]
+    answer = client.ask(client.results(asked, results), stream, tools=True)
+    assert answer.text == "It is 42 and snow and sun." and answer.stop == client.stops[0], vars(answer)
+
+
 def too_much_is_the_package_s_own_error(client, stream):
     try:
         client.ask(client.say("limit"), stream)
@@ -211,7 +229,8 @@ def vectors_of_another_protocol_are_refused_by_name():
 
 
 def main():
-    checks = [a_text_comes_whole_with_its_usage, what_is_asked_arrives, parallel_tools_go_there_and_back, too_much_is_the_package_s_own_error]
+    checks = [a_text_comes_whole_with_its_usage, what_is_asked_arrives, parallel_tools_go_there_and_back]
+    checks += [injected_tools_are_run_by_the_gateway, injected_tools_and_the_client_s_own_go_together, too_much_is_the_package_s_own_error]
     done = failed = 0
     # What is told to slow down rests: the last check of all.
     for check in checks:

@@ -69,6 +69,20 @@ async def progress_is_told_in_order_while_the_tool_works(_):
     assert told == [(n, 5, f"{n} of 5") for n in range(1, 6)], told
 
 
+async def a_server_that_is_a_program_is_like_any_other(_):
+    told = []
+
+    async def progress(done, total, message):
+        told.append((done, total, message))
+
+    async with client() as c:
+        assert "program__add" in [tool.name for tool in (await c.list_tools()).tools]
+        assert text(await c.call_tool("program__add", {"a": 2, "b": 3})) == "5"
+        assert text(await c.call_tool("program__count", {"to": 3}, progress_callback=progress)) == "counted to 3"
+        assert told == [(n, 3, f"{n} of 3") for n in range(1, 4)], told
+        assert (await c.call_tool("program__fail", {})).is_error
+
+
 async def a_failing_tool_is_a_result_that_says_so(_):
     async with client() as c:
         result = await c.call_tool("notes__fail", {})
@@ -106,7 +120,7 @@ async def a_call_that_is_given_up_is_cancelled_at_its_server(_):
 async def thirty_sessions_at_once_do_not_mix(_):
     async def one(n):
         async with client() as c:
-            return [text(await c.call_tool(f"{('notes', 'plain')[n % 2]}__echo", {"text": f"{n}.{k}"})) for k in range(5)]
+            return [text(await c.call_tool(f"{('notes', 'plain', 'program')[n % 3]}__echo", {"text": f"{n}.{k}"})) for k in range(5)]
 
     assert await asyncio.gather(*(one(n) for n in range(30))) == [[f"{n}.{k}" for k in range(5)] for n in range(30)]
 

@@ -1,4 +1,5 @@
-"""A server of tools made with the official mcp package, over streamable HTTP on a free port of 127.0.0.1; prints its URL.
+"""A server of tools made with the official mcp package, over streamable HTTP on a free port of 127.0.0.1; prints its URL. With --stdio it
+is a program instead, spoken to over standard input and output.
 
 With --token it wants `Authorization: Bearer TOKEN`; with --json it answers with JSON in place of events.
 """
@@ -82,7 +83,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--token", default="")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--stdio", action="store_true")
     options = parser.parse_args()
+    if options.stdio:
+        return server.run("stdio")
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(100)

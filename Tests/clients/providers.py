@@ -4,17 +4,22 @@ Bedrock Claude and Converse (events in Amazon's frames). One port serves them al
 The newest text says what is wanted:
     describe   a text that tells what the request held, so that nothing can get lost unseen
     tools      two calls of `weather` at once, and when their results are there a text that has them
+    injected   the same with a call of `notes__add`, if there is such a tool
+    both       both kinds of calls at once
     limit      the provider's 429, to be tried again after 7 seconds
     other      "Hello, wörld.", in several pieces
 """
 
 import base64
 import binascii
+import itertools
 import json
 import struct
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CITIES = ("Oslo", "Rom")
+# No two items of a provider have one id.
+ANSWERS = itertools.count(1)
 TOKENS = {"input": 30, "output": 9}
 
 
@@ -95,7 +100,7 @@ def read_gemini(body):
             elif "inlineData" in part:
                 asked.images.append(part["inlineData"]["mimeType"])
             elif "functionResponse" in part:
-                assert part["functionResponse"]["name"] == "weather", part
+                assert part["functionResponse"]["name"] in ("weather", "notes__add"), part
                 asked.results.append(part["functionResponse"]["response"]["output"])
     return asked
 
@@ -108,11 +113,18 @@ def script(asked):
     """What is answered: a text in pieces, or the calls."""
     if "describe" in asked.text:
         return [asked.description()], []
-    if "tools" in asked.text and not asked.results:
-        return ["I look."], [(f"call_{city}", {"city": city}) for city in CITIES]
+    wanted = [("call_add", {"a": 20, "b": 22})] if "notes__add" in asked.tools and asked.text in ("injected", "both") else []
+    if asked.text in ("tools", "both"):
+        wanted += [(f"call_{city}", {"city": city}) for city in CITIES]
+    if wanted and not asked.results:
+        return ["I look."], wanted
     if asked.results:
         return ["It is ", " and ".join(asked.results), "."], []
     return ["Hello", ", wör", "ld."], []
+
+
+def tool_of(id):
+    return "notes__add" if id == "call_add" else "weather"
 
 
 # Messages
@@ -120,7 +132,7 @@ def script(asked):
 
 def messages_whole(pieces, calls):
     content = [{"type": "text", "text": "".join(pieces)}]
-    content += [{"type": "tool_use", "id": f"toolu_{id}", "name": "weather", "input": arguments} for id, arguments in calls]
+    content += [{"type": "tool_use", "id": f"toolu_{id}", "name": tool_of(id), "input": arguments} for id, arguments in calls]
     return {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": content, "stop_sequence": None,
         "stop_reason": "tool_use" if calls else "end_turn",
@@ -155,7 +167,7 @@ def chat_usage():
 
 
 def chat_calls(calls):
-    return [{"id": id, "type": "function", "function": {"name": "weather", "arguments": json.dumps(a)}} for id, a in calls]
+    return [{"id": id, "type": "function", "function": {"name": tool_of(id), "arguments": json.dumps(a)}} for id, a in calls]
 
 
 def chat_whole(pieces, calls):
@@ -174,7 +186,7 @@ def chat_events(pieces, calls):
         yield chunk({"content": piece})
     for index, call in enumerate(chat_calls(calls)):
         arguments = call["function"]["arguments"]
-        yield chunk({"tool_calls": [call | {"index": index, "function": {"name": "weather", "arguments": ""}}]})
+        yield chunk({"tool_calls": [call | {"index": index, "function": call["function"] | {"arguments": ""}}]})
         for part in (arguments[:5], arguments[5:]):
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
     yield chunk({}, "tool_calls" if calls else "stop")
@@ -186,9 +198,9 @@ def chat_events(pieces, calls):
 
 def responses_whole(pieces, calls):
     text = {"type": "output_text", "text": "".join(pieces), "annotations": []}
-    output = [{"type": "message", "id": "m_1", "role": "assistant", "status": "completed", "content": [text]}]
+    output = [{"type": "message", "id": f"m_{next(ANSWERS)}", "role": "assistant", "status": "completed", "content": [text]}]
     output += [
-        {"type": "function_call", "id": f"f_{id}", "call_id": id, "name": "weather", "arguments": json.dumps(a), "status": "completed"}
+        {"type": "function_call", "id": f"f_{id}", "call_id": id, "name": tool_of(id), "arguments": json.dumps(a), "status": "completed"}
         for id, a in calls
     ]
     usage = {
@@ -220,7 +232,7 @@ def responses_events(pieces, calls):
                 {"type": "response.function_call_arguments.delta", "delta": part} | place
                 for part in (item["arguments"][:5], item["arguments"][5:])
             ]
-            events.append({"type": "response.function_call_arguments.done", "arguments": item["arguments"], "name": "weather"} | place)
+            events.append({"type": "response.function_call_arguments.done", "arguments": item["arguments"], "name": item["name"]} | place)
         events.append({"type": "response.output_item.done", "output_index": index, "item": item})
     events.append({"type": "response.completed", "response": whole})
     return [event | {"sequence_number": number} for number, event in enumerate(events)]
@@ -236,7 +248,7 @@ def gemini_chunk(contents, finish=None):
 
 
 def gemini_calls(calls):
-    return [{"functionCall": {"name": "weather", "args": arguments}} for _, arguments in calls]
+    return [{"functionCall": {"name": tool_of(id), "args": arguments}} for id, arguments in calls]
 
 
 def gemini_whole(pieces, calls):
@@ -279,7 +291,7 @@ def converse_usage():
 
 def converse_whole(pieces, calls):
     content = [{"text": "".join(pieces)}]
-    content += [{"toolUse": {"toolUseId": f"tooluse_{id}", "name": "weather", "input": arguments}} for id, arguments in calls]
+    content += [{"toolUse": {"toolUseId": f"tooluse_{id}", "name": tool_of(id), "input": arguments}} for id, arguments in calls]
     return {
         "output": {"message": {"role": "assistant", "content": content}}, "stopReason": "tool_use" if calls else "end_turn",
         "usage": converse_usage(), "metrics": {"latencyMs": 12},
@@ -292,7 +304,7 @@ def converse_events(pieces, calls):
         yield "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": piece}}
     yield "contentBlockStop", {"contentBlockIndex": 0}
     for index, (id, arguments) in enumerate(calls, 1):
-        yield "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": f"tooluse_{id}", "name": "weather"}}}
+        yield "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": f"tooluse_{id}", "name": tool_of(id)}}}
         text = json.dumps(arguments)
         for part in (text[:5], text[5:]):
             yield "contentBlockDelta", {"contentBlockIndex": index, "delta": {"toolUse": {"input": part}}}

@@ -19,7 +19,13 @@ extension Gateway {
             provider = current.provider(named: call.provider, organization: call.principal.organization)
             guard provider?.isEnabled == true || call.provider == ModelRoute.path else { throw current.unknownProvider(call) }
             switch GatewayRoute(method: call.method, route: call.route) {
-            case .model(let api): return try await callModel(call, api, current)
+            case .model(let api):
+                if let offers = current.injection, let inner = try await inner(call, api, offers) {
+                    // Its rounds are calls of their own.
+                    admission.leave()
+                    return await inner.answer()
+                }
+                return try await callModel(call, api, current)
             case .embedding(let format):
                 call.embedding = format
                 return try await callModel(call, format.api, current)

@@ -31,6 +31,10 @@ package struct GatewayCall: Sendable {
     var embedding: EmbeddingSummary.Format?
     /// Nil where nothing is traced.
     var trace: CallTrace?
+    /// One round of a call into which these tools are injected; nil for all others.
+    var injected: Set<String>?
+    /// Which one; what is translated in a later round must not have the ids of an earlier one.
+    var round = 1
 
     package init(
         id: InterceptionID = InterceptionID(), principal: Principal, provider: String, route: String, method: String = "POST",
@@ -82,6 +86,7 @@ package struct GatewayBody: AsyncSequence, Sendable {
         case whole(ByteBuffer)
         case relay(RelayLease)
         case shared(SharedReader)
+        case inner(InnerLease)
     }
 
     private let source: Source
@@ -89,6 +94,7 @@ package struct GatewayBody: AsyncSequence, Sendable {
     package init(_ bytes: ByteBuffer) { source = .whole(bytes) }
     init(_ relay: Relay) { source = .relay(RelayLease(relay)) }
     init(_ reader: SharedReader) { source = .shared(reader) }
+    init(_ inner: InnerStream) { source = .inner(InnerLease(inner)) }
 
     /// All of the body, when it is there at once; nil for a stream.
     package var whole: ByteBuffer? {
@@ -100,6 +106,7 @@ package struct GatewayBody: AsyncSequence, Sendable {
         case .whole(let bytes): AsyncIterator(bytes: bytes, lease: nil)
         case .relay(let lease): AsyncIterator(bytes: nil, lease: lease)
         case .shared(let reader): AsyncIterator(bytes: nil, lease: nil, reader: reader)
+        case .inner(let inner): AsyncIterator(bytes: nil, lease: nil, inner: inner)
         }
     }
 
@@ -107,11 +114,13 @@ package struct GatewayBody: AsyncSequence, Sendable {
         fileprivate var bytes: ByteBuffer?
         fileprivate let lease: RelayLease?
         fileprivate var reader: SharedReader?
+        fileprivate var inner: InnerLease?
 
         /// Never throws for a stream: whatever goes wrong becomes a proper end in the client's protocol.
         package mutating func next() async -> ByteBuffer? {
             if let lease { return await lease.relay.next() }
             if let reader { return await reader.next() }
+            if let inner { return await inner.stream.next() }
             defer { bytes = nil }
             return bytes.flatMap { $0.readableBytes > 0 ? $0 : nil }
         }

@@ -39,6 +39,7 @@ struct AnswerTools: Sendable {
             guard call.isClosed || isEnd || reader.isComplete else { continue }
             open[call.block] = nil
             decided.insert(call.block)
+            if ruling.exempt.contains(call.name) { continue }
             let decision = ruling.decide(tool: call.name, arguments: reader.input(of: call.block))
             findings += decision.findings(tool: call.name)
             if let refusal = decision.toolRefusal(call.name) { return (refusal, min(began, held ?? began)) }

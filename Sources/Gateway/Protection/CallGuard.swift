@@ -48,6 +48,7 @@ extension Settings {
             tools = ToolRuling(
                 set,
                 facts(call, client: client, provider: first.provider.name, model: first.model, api: call.protocolName(api), set))
+            if let injected = call.injected { tools?.exempt = injected }
             prompt.guarding = CallGuard(tools: tools)
         }
         let said = plan.targets.map { target in

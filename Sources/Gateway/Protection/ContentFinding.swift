@@ -22,6 +22,9 @@ package struct ContentFinding: Sendable, Equatable {
     package var count = 1
 }
 
+/// For those who know the API's value of the same name as well.
+package typealias RecordedFinding = ContentFinding
+
 /// What was found, like with like.
 struct FindingList: Sendable {
     /// Further places are counted together.

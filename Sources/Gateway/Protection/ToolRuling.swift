@@ -7,6 +7,8 @@ struct ToolRuling: Sendable {
     let set: PolicySet
     /// Of the caller.
     private(set) var facts: PolicyFacts
+    /// Tools that the gateway runs itself, and asks about when it does.
+    var exempt: Set<String> = []
 
     /// Nil: no rule is about tools.
     init?(_ set: PolicySet, _ facts: PolicyFacts) {
@@ -23,6 +25,14 @@ struct ToolRuling: Sendable {
         facts.mcpServer = server
         facts.arguments = arguments.flatMap { JSONLeaves.read($0) }?.map { ToolArgument(path: $0.path, text: $0.text) }
         return set.decide(facts)
+    }
+
+    /// Whether it need not even be offered.
+    func refusesAlways(server: String, tool: String) -> Bool {
+        var facts = facts
+        facts.tool = tool
+        facts.mcpServer = server
+        return set.refusesAlways(facts)
     }
 }
 

@@ -14,7 +14,7 @@ enum HeaderEdits {
         "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "coder-session-token", "slipway-session-token",
         "accept-encoding",
         "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-slipway-task-id",
-        "x-slipway-class", "idempotency-key",
+        "x-slipway-class", "x-slipway-tools", "idempotency-key",
         // What they choose is not ours to pass on: see GeminiQuery.
         "x-goog-fieldmask", "x-http-method-override",
         // Whom a provider may tell what of our traces is said by its settings (`TraceHeaders`).

@@ -325,7 +325,7 @@ final class OpenRelays: Sendable {
 
 extension ModelProtocol {
     /// What keeps a stream's connection alive and says nothing.
-    fileprivate var ping: String {
+    var ping: String {
         self == .messages ? "event: ping\ndata: {\"type\": \"ping\"}\n\n" : ": keep-alive\n\n"
     }
 }

@@ -19,7 +19,8 @@ struct Translation: Sendable {
         self.format = format
         upstream = try request.encode(
             for: format, model: target.model, defaultMaxOutputTokens: min(32_000, target.price.maxOutputTokens))
-        context = AnswerContext(request, upstream, requestID: call.requestID, created: Int(Date().timeIntervalSince1970))
+        let requestID = call.round == 1 ? call.requestID : "\(call.requestID)-\(call.round)"
+        context = AnswerContext(request, upstream, requestID: requestID, created: Int(Date().timeIntervalSince1970))
         if passesBody {
             let (taken, dropped) = BedrockBetas.divide(call.betas, model: target.model)
             betas = taken

@@ -13,6 +13,8 @@ struct Settings: Sendable {
     var version: Int64
     /// Budgets and limits.
     var governance = Governance()
+    /// Whose servers' tools may be put into model calls; nil: nobody's.
+    var injection: [OrganizationID: InjectionOffer]?
 
     init(
         version: Int64, providers: [Provider], policies: PolicySnapshot, routes: [ModelRoute], prices: PriceBook,

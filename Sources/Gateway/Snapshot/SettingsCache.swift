@@ -75,6 +75,7 @@ final class SettingsCache: Sendable {
                 contentModes: modes)
             settings.governance = try await Governance.read(connection)
             settings.budgets = budgets
+            settings.injection = try await InjectionOffer.read(connection)
             return settings
         }
         if settings.policies.sets.values.contains(where: \.needsBudgets) { try await budgets.refresh() }

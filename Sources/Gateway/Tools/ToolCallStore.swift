@@ -25,6 +25,8 @@ package struct RecordedToolCall: Sendable {
     package var error: String?
     package var microseconds: Int64?
     package var endedAt: Date?
+    /// What rules found in its arguments, decided about it, and found in its result.
+    package var findings: [ContentFinding] = []
 }
 
 /// Which calls of tools are asked for; nil fields do not narrow.
@@ -64,13 +66,13 @@ package struct ToolCallStore: Sendable {
                        ('epoch'::timestamptz + \(place?.at)::bigint * interval '1 microsecond', \(place?.id)))
                 ORDER BY c.started_at DESC, c.id DESC LIMIT \(page.limit + 1)
                 """, withContent: false))
-        let items = try rows.prefix(page.limit).map(Self.call)
+        let items = try await withFindings(try rows.prefix(page.limit).map(Self.call), scope)
         let next =
             rows.count > page.limit
             ? try rows[page.limit - 1]["at", as: Int64.self].description + "_"
                 + rows[page.limit - 1]["id", as: UUID.self].uuidString
                 .lowercased() : nil
-        return Page(items: Array(items), next: next)
+        return Page(items: items, next: next)
     }
 
     /// With arguments and result.
@@ -81,7 +83,23 @@ package struct ToolCallStore: Sendable {
         guard let row = rows.first else {
             throw AppError(.notFound, "There is no call of a tool \(id.uuidString.lowercased()).", field: "call")
         }
-        return try Self.call(row)
+        return try await withFindings([try Self.call(row)], scope)[0]
+    }
+
+    private func withFindings(_ calls: [RecordedToolCall], _ scope: InterceptionScope) async throws -> [RecordedToolCall] {
+        if calls.isEmpty { return calls }
+        let rows = try await pool.query(
+            """
+            SELECT call_id, place, path, subject, rule, effect, count FROM ai_findings
+            WHERE call_id = ANY(\(calls.map(\.id))) AND organization_id = \(scope.organization) ORDER BY call_id, phase DESC, n
+            """)
+        var findings: [UUID: [ContentFinding]] = [:]
+        for row in rows { findings[try row["call_id"], default: []].append(try FindingRows.finding(row)) }
+        return calls.map { call in
+            var call = call
+            call.findings = findings[call.id] ?? []
+            return call
+        }
     }
 
     private func select(_ rest: Query, withContent: Bool) -> Query {

@@ -17,6 +17,7 @@ package final class ToolGateway: Sendable {
     package let logins: ToolLogins
     package let calls: ToolCallStore
     let sessions: ToolSessions
+    private let programs: ProgramSessions
     private let recorder: ToolRecorder
     private let settings: SettingsCache
     private let transport: HTTPTransport
@@ -63,7 +64,9 @@ package final class ToolGateway: Sendable {
     init(_ configuration: GatewayConfiguration, facts: AuditFacts, settings: SettingsCache) {
         self.settings = settings
         let pool = configuration.pool
-        servers = ToolServerService(store: ToolServerStore(pool: pool, keys: configuration.keys), facts: facts)
+        programs = ProgramSessions(configuration.programs, logger: configuration.logger)
+        servers = ToolServerService(
+            store: ToolServerStore(pool: pool, keys: configuration.keys), facts: facts, settings: settings, programs: programs)
         logins = ToolLogins(servers: servers, transport: configuration.transport)
         calls = ToolCallStore(pool: pool)
         sessions = ToolSessions(pool: pool)
@@ -88,11 +91,21 @@ package final class ToolGateway: Sendable {
 
     /// The tools that somebody may use, of all servers; and why those of some are missing, by server.
     func tools(_ caller: Caller) async throws -> (tools: [(server: String, tool: MCPTool)], missing: [String: String]) {
-        try await counting(caller.principal.user) { try await listed(caller) }
+        try await counting(caller.principal.user) { try await listed(caller) { _ in true } }
     }
 
-    private func listed(_ caller: Caller) async throws -> (tools: [(server: String, tool: MCPTool)], missing: [String: String]) {
-        let accesses = try await servers.store.all(caller.principal).filter(\.server.isEnabled)
+    /// The same of these servers.
+    func tools(_ caller: Caller, of names: Set<String>) async throws -> (
+        tools: [(server: String, tool: MCPTool)], missing: [String: String]
+    ) {
+        try await counting(caller.principal.user) { try await listed(caller) { names.contains($0) } }
+    }
+
+    private func listed(_ caller: Caller, _ isWanted: (String) -> Bool) async throws -> (
+        tools: [(server: String, tool: MCPTool)], missing: [String: String]
+    ) {
+        let accesses = try await servers.store.all(caller.principal).filter { $0.server.isEnabled && isWanted($0.server.name) }
+        let guarding = ToolGuard(try settings.current(), caller.principal, client: caller.session.client)
         return await withTaskGroup(of: (ToolServerStore.Access, Result<[MCPTool], any Error>).self) { group in
             var missing: [String: String] = [:]
             for access in accesses {
@@ -103,7 +116,7 @@ package final class ToolGateway: Sendable {
                 group.addTask { [self] in
                     do {
                         let fresh = try await logins.fresh(access, caller.principal)
-                        return (access, .success(try await caller.session.upstream(fresh, transport).tools()))
+                        return (access, .success(try await link(fresh, caller.session).tools()))
                     } catch { return (access, .failure(error)) }
                 }
             }
@@ -112,8 +125,11 @@ package final class ToolGateway: Sendable {
                 let server = access.server
                 switch list {
                 case .success(let list):
-                    tools += list.filter { server.rules.decide(server: server.name, tool: $0.name).isAllowed }
-                        .map { (server.name, $0) }
+                    // What is refused whatever it is called with is not even shown.
+                    tools += list.filter {
+                        server.rules.decide(server: server.name, tool: $0.name).isAllowed
+                            && guarding?.refusesAlways(server: server.name, tool: $0.name) != true
+                    }.map { (server.name, $0) }
                 case .failure(let error):
                     missing[server.name] = MCPError(anything: error).message
                     logger.warning("The tools of an MCP server cannot be listed: \(error)", metadata: ["server": "\(server.name)"])
@@ -132,7 +148,7 @@ package final class ToolGateway: Sendable {
         let access = try await usable(principal, name)
         let session = ToolSession(id: nil, user: principal.user, version: MCP.newestVersion, client: "slipway")
         do {
-            let tools = try await session.upstream(access, transport).tools()
+            let tools = try await link(access, session).tools()
             await session.close()
             return tools.map { ($0, access.server.rules.decide(server: name, tool: $0.name)) }
         } catch {
@@ -142,6 +158,29 @@ package final class ToolGateway: Sendable {
     }
 
     // MARK: Calls
+
+    /// For a model: the result of a tool that is injected into its calls. When the task that waits is cancelled, so is the call.
+    func called(_ call: MCPToolCall, _ caller: Caller) async -> Result<String, any Error> {
+        let outcome = NIOLockedValueBox<Result<String, any Error>>(.failure(CancellationError()))
+        do {
+            let task = try run(caller.principal.user) {
+                do {
+                    let result = try await self.call(call, caller) { _ in }
+                    outcome.withLockedValue { $0 = .success(result) }
+                } catch {
+                    outcome.withLockedValue { $0 = .failure(error) }
+                }
+            }
+            await withTaskCancellationHandler {
+                await task.value
+            } onCancel: {
+                task.cancel()
+            }
+        } catch {
+            return .failure(error)
+        }
+        return outcome.withLockedValue { $0 }
+    }
 
     /// The result of a tool, as JSON.
     ///
@@ -175,12 +214,16 @@ package final class ToolGateway: Sendable {
             trace?.ended(.refused)
             throw await refuse(record, decision)
         }
-        do { try await recorder.record(.call(record)) } catch { throw MCPError(anything: error) }
-        return try await perform(call, record, caller.session.upstream(access, transport), guarding, trace, progress)
+        let link: any ToolLink
+        do {
+            link = try self.link(access, caller.session)
+            try await recorder.record(.call(record))
+        } catch { throw MCPError(anything: error) }
+        return try await perform(call, record, link, guarding, trace, progress)
     }
 
     private func perform(
-        _ call: MCPToolCall, _ record: ToolCallRecord, _ upstream: UpstreamSession, _ guarding: ToolGuard?,
+        _ call: MCPToolCall, _ record: ToolCallRecord, _ upstream: any ToolLink, _ guarding: ToolGuard?,
         _ trace: ToolTrace?,
         _ progress: @escaping @Sendable (String) async -> Void
     ) async throws -> String {
@@ -243,6 +286,11 @@ package final class ToolGateway: Sendable {
             replica: replica)
     }
 
+    /// - Throws: `unavailable` for a program that cannot be isolated here.
+    private func link(_ access: ToolServerStore.Access, _ session: ToolSession) throws -> any ToolLink {
+        access.server.isProgram ? try programs.session(access) : session.upstream(access, transport)
+    }
+
     private func usable(_ principal: Principal, _ name: String) async throws -> ToolServerStore.Access {
         let access = try await servers.access(principal, name)
         guard access.server.isEnabled else {
@@ -301,7 +349,10 @@ package final class ToolGateway: Sendable {
         while !Task.isCancelled {
             recorder.expire()
             turns += 1
-            if turns % 60 == 0 { await sessions.sweep() }
+            if turns % 60 == 0 {
+                await sessions.sweep()
+                await programs.sweep()
+            }
             try? await Task.sleep(for: .seconds(1))
         }
     }
@@ -315,7 +366,9 @@ package final class ToolGateway: Sendable {
         _ = await Deadline.within(grace) { for task in tasks { await task.value } }
         for task in tasks { task.cancel() }
         _ = await Deadline.within(.seconds(2)) { for task in tasks { await task.value } }
+        async let programsEnd = Deadline.within(.seconds(5)) { await self.programs.closeAll() }
         _ = await Deadline.within(.seconds(1)) { await self.sessions.closeAll() }
+        _ = await programsEnd
         _ = await Deadline.within(.seconds(2)) { await self.recorder.idle() }
     }
 }

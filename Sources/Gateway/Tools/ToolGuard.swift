@@ -20,6 +20,9 @@ struct ToolGuard: Sendable {
         if ruling == nil, decisions == nil { return nil }
     }
 
+    /// Whether a tool is refused whatever it is called with.
+    func refusesAlways(server: String, tool: String) -> Bool { ruling?.refusesAlways(server: server, tool: tool) ?? false }
+
     struct Judged: Sendable {
         /// Nil: no rule decided.
         var decision: ToolDecision?

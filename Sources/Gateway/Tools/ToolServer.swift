@@ -1,7 +1,7 @@
 import Core
 import Foundation
 
-/// A server of tools that speaks the Model Context Protocol over streamable HTTP.
+/// A server of tools that speaks the Model Context Protocol, over streamable HTTP or as a program.
 package struct ToolServer: Sendable, Equatable {
     package var id: UUID
     package var organization: OrganizationID
@@ -18,6 +18,22 @@ package struct ToolServer: Sendable, Equatable {
     /// Sent with every request; never shown.
     package var headers: [Header]
     package var updatedAt: Date
+    package var injection = Injection.never
+    /// Of a server that is a program: it and its arguments. Its `headers` are its environment. Empty: it is at its URL.
+    package var command: [String] = []
+
+    package var isProgram: Bool { !command.isEmpty }
+    /// What stands for the URL of a program.
+    static let programURL = "stdio:"
+
+    /// Whether its tools are put into model calls, where the gateway runs them.
+    package enum Injection: String, Sendable, CaseIterable {
+        case never
+        /// When a client asks by the header `x-slipway-tools`.
+        case asked
+        /// Unless a client says no by that header.
+        case always
+    }
 
     package enum Auth: String, Sendable, CaseIterable {
         /// The headers of the server are all it needs.

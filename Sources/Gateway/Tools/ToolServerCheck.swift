@@ -6,7 +6,7 @@ enum ToolServerCheck {
         if url.hasPrefix("stdio:") || !url.contains("://") {
             throw AppError(
                 .badRequest,
-                "'\(url.prefix(200))' is no http(s) URL: servers that are programs (stdio) cannot be registered; run it behind streamable HTTP.",
+                "'\(url.prefix(200))' is no http(s) URL; a server that is a program is registered with its command ('slipway mcp add NAME --stdio -- COMMAND').",
                 field: "url")
         }
         let rest = url.hasPrefix("https://") ? url.dropFirst(8) : url.hasPrefix("http://") ? url.dropFirst(7) : ""
@@ -16,6 +16,45 @@ enum ToolServerCheck {
             throw AppError(
                 .badRequest, "The URL '\(url.prefix(200))' is not http(s)://host[:port][/path], without user or fragment.",
                 field: "url")
+        }
+    }
+
+    static func check(command: [String]) throws {
+        guard (1...64).contains(command.count), command.allSatisfy({ (1...4096).contains($0.utf8.count) && !$0.utf8.contains(0) }),
+            !command[0].hasPrefix("-"), !command[0].hasPrefix("."), command.reduce(0, { $0 + $1.utf8.count }) <= 16_384
+        else {
+            throw AppError(
+                .badRequest,
+                "command must be a program, by its name or absolute path, and at most 63 arguments, none of them empty, of 16 KiB together.",
+                field: "command")
+        }
+    }
+
+    static func check(environment: [ToolServer.Header]) throws {
+        guard environment.count <= 32, Set(environment.map(\.name)).count == environment.count else {
+            throw AppError(.badRequest, "environment has more than 32 values, or a name twice.", field: "environment")
+        }
+        for value in environment {
+            guard value.name.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]{0,99}/) != nil, !value.name.hasPrefix("LD_") else {
+                throw AppError(
+                    .badRequest, "'\(value.name.prefix(100))' is no name of an environment variable that can be set.",
+                    field: "environment")
+            }
+            guard (1...8192).contains(value.value.utf8.count), !value.value.utf8.contains(0) else {
+                throw AppError(
+                    .badRequest, "The value of \(value.name) must have 1 to 8192 bytes, none of them zero.", field: "environment")
+            }
+        }
+    }
+
+    /// What a program has none of.
+    static func check(program change: ToolServerService.Change) throws {
+        for (isGiven, field) in [
+            (change.url != nil, "url"), (change.headers?.isEmpty == false, "headers"),
+            (change.auth.map { $0 != .none } ?? false, "auth"),
+            (change.oauthClientID?.isEmpty == false, "oauth_client_id"), (change.allowsPrivateAddresses == true, "allow_private"),
+        ] where isGiven {
+            throw AppError(.badRequest, "A server that is a program has no \(field): it is one for all users.", field: field)
         }
     }
 

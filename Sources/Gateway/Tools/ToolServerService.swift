@@ -6,6 +6,8 @@ import Postgres
 package struct ToolServerService: Sendable {
     let store: ToolServerStore
     let facts: AuditFacts
+    let settings: SettingsCache
+    let programs: ProgramSessions
 
     package struct Change: Sendable {
         package var displayName: String?
@@ -20,6 +22,11 @@ package struct ToolServerService: Sendable {
         package var oauthClientID: String?
         /// All of them, at most 16; nil leaves them.
         package var headers: [ToolServer.Header]?
+        package var injection: ToolServer.Injection?
+        /// Of a server that is a program: it and its arguments.
+        package var command: [String]?
+        /// All of it, at most 32 values; nil leaves it. Sealed and never shown.
+        package var environment: [ToolServer.Header]?
 
         package init() {}
     }
@@ -34,7 +41,10 @@ package struct ToolServerService: Sendable {
     /// - Throws: `badRequest`, `conflict` when the name is taken.
     package func create(_ principal: Principal, name: String, _ change: Change) async throws -> Listed {
         try ProviderRules.check(name: name)
-        guard let url = change.url else { throw AppError(.badRequest, "url is missing.", field: "url") }
+        guard let url = change.url ?? change.command.map({ _ in ToolServer.programURL }) else {
+            throw AppError(.badRequest, "url is missing, or command of a server that is a program.", field: "url")
+        }
+        try programs.check(change)
         var fresh = ToolServer(
             id: UUID(), organization: principal.organization, name: name, displayName: name, url: url, isEnabled: true,
             allowsPrivateAddresses: false, auth: .none, rules: ToolRules(), timeout: .seconds(60), headers: [], updatedAt: Date())
@@ -48,6 +58,7 @@ package struct ToolServerService: Sendable {
         } catch let error as PostgresError where error.isUniqueViolation {
             throw AppError(.conflict, "There is an MCP server named '\(name)' already.", field: "name")
         }
+        try await settings.refresh()
         return Listed(server: server, isSignedIn: false)
     }
 
@@ -55,7 +66,7 @@ package struct ToolServerService: Sendable {
         let isSignedIn = try await access(principal, name).isSignedIn
         let store = store
         // Read where it is written: what another admin changes at the same time stays.
-        return try await facts.record { connection in
+        let changed = try await facts.record { connection in
             guard let before = try await store.locked(principal.organization, name: name, connection) else {
                 throw Self.missing(name)
             }
@@ -73,6 +84,8 @@ package struct ToolServerService: Sendable {
                 Listed(server: server, isSignedIn: isSignedIn && !moves), [try Self.fact(principal, "mcp_server.update", server)]
             )
         }
+        try await settings.refresh()
+        return changed
     }
 
     package func delete(_ principal: Principal, name: String) async throws {
@@ -81,6 +94,7 @@ package struct ToolServerService: Sendable {
             guard try await store.delete(server, connection) else { throw Self.missing(name) }
             return ((), [try Self.fact(principal, "mcp_server.delete", server)])
         }
+        try await settings.refresh()
     }
 
     package func list(_ principal: Principal) async throws -> [Listed] {
@@ -170,8 +184,27 @@ package struct ToolServerService: Sendable {
             }
             server.displayName = name
         }
-        if let url = change.url { server.url = url }
-        try ToolServerCheck.check(url: server.url)
+        if let command = change.command {
+            guard server.isProgram || server.url == ToolServer.programURL else {
+                throw AppError(
+                    .badRequest, "'\(server.name)' is at a URL: register a program under a name of its own.", field: "command")
+            }
+            try ToolServerCheck.check(command: command)
+            server.command = command
+        }
+        if server.isProgram {
+            try ToolServerCheck.check(program: change)
+            if let environment = change.environment {
+                try ToolServerCheck.check(environment: environment)
+                server.headers = environment
+            }
+        } else {
+            if change.environment != nil {
+                throw AppError(.badRequest, "Only a server that is a program has an environment.", field: "environment")
+            }
+            if let url = change.url { server.url = url }
+            try ToolServerCheck.check(url: server.url)
+        }
         if let isEnabled = change.isEnabled { server.isEnabled = isEnabled }
         if let allows = change.allowsPrivateAddresses { server.allowsPrivateAddresses = allows }
         if let auth = change.auth { server.auth = auth }
@@ -190,6 +223,7 @@ package struct ToolServerService: Sendable {
             }
             server.oauthClientID = client.isEmpty ? nil : client
         }
+        if let injection = change.injection { server.injection = injection }
         if let headers = change.headers {
             try ToolServerCheck.check(headers: headers)
             server.headers = headers
@@ -204,6 +238,7 @@ package struct ToolServerService: Sendable {
                 "auth": server.auth.rawValue, "allow_tools": server.rules.allow.joined(separator: " "),
                 "deny_tools": server.rules.deny.joined(separator: " "), "timeout_seconds": "\(server.timeoutSeconds)",
                 "headers": server.headers.map(\.name).joined(separator: " "), "oauth_client_id": server.oauthClientID ?? "",
+                "inject": server.injection.rawValue, "command": server.command.joined(separator: " "),
             ])
     }
 

@@ -9,7 +9,7 @@ struct ToolServerStore: Sendable {
 
     private static let columns = """
         s.id, s.organization_id, s.name, s.display_name, s.url, s.enabled, s.allow_private, s.auth, s.allow_tools, s.deny_tools,
-        s.timeout_seconds, s.sealed, s.oauth_client_id, s.updated_at
+        s.timeout_seconds, s.sealed, s.oauth_client_id, s.updated_at, s.inject, s.command
         """
 
     /// A server as one user reaches it.
@@ -74,10 +74,11 @@ struct ToolServerStore: Sendable {
         try await connection.execute(
             """
             INSERT INTO ai_mcp_servers (id, organization_id, name, display_name, url, enabled, allow_private, auth, allow_tools,
-                                        deny_tools, timeout_seconds, sealed, oauth_client_id, header_names)
+                                        deny_tools, timeout_seconds, sealed, oauth_client_id, header_names, inject, command)
             VALUES (\(server.id), \(server.organization), \(server.name), \(server.displayName), \(server.url), \(server.isEnabled),
                     \(server.allowsPrivateAddresses), \(server.auth.rawValue), \(server.rules.allow), \(server.rules.deny),
-                    \(server.timeoutSeconds), \(try sealed(server)), \(server.oauthClientID), \(server.headers.map(\.name)))
+                    \(server.timeoutSeconds), \(try sealed(server)), \(server.oauthClientID), \(server.headers.map(\.name)),
+                    \(server.injection.rawValue), \(server.isProgram ? server.command : nil))
             """)
     }
 
@@ -89,7 +90,8 @@ struct ToolServerStore: Sendable {
                    allow_private = \(server.allowsPrivateAddresses), auth = \(server.auth.rawValue),
                    allow_tools = \(server.rules.allow), deny_tools = \(server.rules.deny),
                    timeout_seconds = \(server.timeoutSeconds), sealed = \(try sealed(server)), oauth_client_id = \(server.oauthClientID),
-                   header_names = \(server.headers.map(\.name)), updated_at = clock_timestamp()
+                   header_names = \(server.headers.map(\.name)), inject = \(server.injection.rawValue),
+                   command = \(server.isProgram ? server.command : nil), updated_at = clock_timestamp()
             WHERE organization_id = \(server.organization) AND id = \(server.id)
             """) == 1
     }
@@ -142,7 +144,9 @@ struct ToolServerStore: Sendable {
             url: try row["url"], isEnabled: try row["enabled"], allowsPrivateAddresses: try row["allow_private"], auth: auth,
             rules: ToolRules(allow: try row["allow_tools"], deny: try row["deny_tools"]),
             timeout: .seconds(try row["timeout_seconds", as: Int.self]), oauthClientID: try row["oauth_client_id"],
-            headers: headers ?? [], updatedAt: try row["updated_at"])
+            headers: headers ?? [], updatedAt: try row["updated_at"],
+            injection: ToolServer.Injection(rawValue: try row["inject"]) ?? .never,
+            command: try row["command", as: [String]?.self] ?? [])
     }
 
     private func sealed(_ server: ToolServer) throws -> Data? {

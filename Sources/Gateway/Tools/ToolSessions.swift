@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import ModelAPI
 import NIOConcurrencyHelpers
 import Postgres
 
@@ -13,6 +14,13 @@ final class ToolSessions: Sendable {
 
     private let pool: PostgresPool
     private let live = NIOLockedValueBox<[UUID: ToolSession]>([:])
+    /// Of users whose models call tools, by the program that they use.
+    private let models = NIOLockedValueBox<[ModelKey: ToolSession]>([:])
+
+    private struct ModelKey: Hashable {
+        var user: UserID
+        var client: String
+    }
 
     init(pool: PostgresPool) { self.pool = pool }
 
@@ -35,6 +43,27 @@ final class ToolSessions: Sendable {
         }
         let session = ToolSession(id: id, user: principal.user, version: version, client: client)
         await keep(session, as: id)
+        return session
+    }
+
+    /// In which the gateway itself calls tools, for the models of one user's program.
+    func ofModels(_ principal: Principal, client: String) async -> ToolSession {
+        let key = ModelKey(user: principal.user, client: client)
+        let (session, evicted) = models.withLockedValue { models -> (ToolSession, ToolSession?) in
+            if let known = models[key] {
+                known.touch()
+                return (known, nil)
+            }
+            var evicted: ToolSession?
+            if models.count >= Self.mostInMemory {
+                let oldest = models.min { ($0.value.idleSince ?? .now) < ($1.value.idleSince ?? .now) }
+                evicted = oldest.flatMap { models.removeValue(forKey: $0.key) }
+            }
+            let fresh = ToolSession(id: nil, user: principal.user, version: MCP.newestVersion, client: client)
+            models[key] = fresh
+            return (fresh, evicted)
+        }
+        await evicted?.close()
         return session
     }
 
@@ -82,7 +111,12 @@ final class ToolSessions: Sendable {
             for id in idle.keys { live[id] = nil }
             return (Array(idle.values), Array(live.keys))
         }
-        for session in idle { await session.close() }
+        let unused = models.withLockedValue { models in
+            let idle = models.filter { $0.value.idleSince.map { $0.duration(to: now) > Self.longestIdle } ?? false }
+            for key in idle.keys { models[key] = nil }
+            return Array(idle.values)
+        }
+        for session in idle + unused { await session.close() }
         if !used.isEmpty {
             // A database that is away does no harm: sessions are noted again at the next turn.
             _ = try? await pool.execute("UPDATE ai_mcp_sessions SET seen_at = now() WHERE id = ANY(\(used))")
@@ -90,10 +124,15 @@ final class ToolSessions: Sendable {
     }
 
     func closeAll() async {
-        let all = live.withLockedValue { live in
-            defer { live = [:] }
-            return Array(live.values)
-        }
+        let all =
+            live.withLockedValue { live in
+                defer { live = [:] }
+                return Array(live.values)
+            }
+            + models.withLockedValue { models in
+                defer { models = [:] }
+                return Array(models.values)
+            }
         await withDiscardingTaskGroup { group in
             for session in all { group.addTask { await session.close() } }
         }

@@ -11,9 +11,6 @@ final class UpstreamSession: Sendable {
     static let patience = Duration.seconds(15)
     /// The most bytes of one answer, progress included.
     static let largestAnswer = 8 << 20
-    /// The most bytes that all pages of a list of tools have together, and how many tools there may be.
-    private static let mostTools = 2000
-    private static let mostPages = 50
     private static let listAge = Duration.seconds(60)
 
     /// By which our own endpoint sees that it would be called by itself.
@@ -45,36 +42,11 @@ final class UpstreamSession: Sendable {
     /// All tools of the server, whatever rules say; at most a minute old. All its pages together have the time of one request.
     func tools() async throws -> [MCPTool] {
         if let known = state.withLockedValue({ $0.tools }), known.at.duration(to: .now) < Self.listAge { return known.list }
-        var all: [MCPTool] = []
-        var names: Set<String> = []
-        var bytes = 0
-        var cursor: String?
-        var pages = 0
-        let limit = min(access.server.timeout, Self.patience)
         try await open()
-        let end = ContinuousClock.now + limit
-        repeat {
-            let left = ContinuousClock.now.duration(to: end)
-            guard left > .zero else { throw late("list its tools", limit) }
-            var params = JSONObjectText()
-            if let cursor { params["cursor"] = cursor }
-            let result = try await request("tools/list", params.text, within: left)
-            pages += 1
-            bytes += result.utf8.count
-            guard let fields = JSONObjectText(result), let list = fields["tools"].flatMap(JSONText.elements) else {
-                throw failure("sent a list of tools that is none")
-            }
-            for tool in list.lazy.compactMap({ MCPTool($0) }) where names.insert(tool.name).inserted { all.append(tool) }
-            let next = fields["nextCursor"].flatMap { $0 == "null" ? nil : $0 }
-            guard all.count <= Self.mostTools, bytes <= Self.largestAnswer,
-                next == nil || (next != cursor && pages < Self.mostPages)
-            else {
-                throw failure(
-                    "offers more than \(Self.mostTools) tools, or a list that has no end within \(Self.mostPages) pages")
-            }
-            cursor = next
-        } while cursor != nil
-        let list = all
+        let list = try await ToolListing.read(within: min(access.server.timeout, Self.patience), of: access.server.name) {
+            params, left in
+            try await self.request("tools/list", params, within: left)
+        }
         state.withLockedValue { $0.tools = (list, .now) }
         return list
     }
@@ -179,7 +151,7 @@ final class UpstreamSession: Sendable {
             return try await read(response, &exchange, until: end, progress)
         } catch let error as AppError where error.code == .timeout {
             withdraw(exchange.id, "timed out")
-            throw late("answer", limit, error)
+            throw late(limit, error)
         } catch let error as CancellationError {
             withdraw(exchange.id, "cancelled")
             throw error
@@ -292,10 +264,10 @@ final class UpstreamSession: Sendable {
             allowPrivateAddresses: access.server.allowsPrivateAddresses)
     }
 
-    private func late(_ what: String, _ limit: Duration, _ cause: (any Error)? = nil) -> AppError {
+    private func late(_ limit: Duration, _ cause: any Error) -> AppError {
         let seconds = max(1, Int((limit / .seconds(1)).rounded(.up)))
         return AppError(
-            .timeout, "The MCP server '\(access.server.name)' did not \(what) within \(seconds) seconds.", source: .upstream,
+            .timeout, "The MCP server '\(access.server.name)' did not answer within \(seconds) seconds.", source: .upstream,
             cause: cause)
     }
 

@@ -101,7 +101,7 @@ extension JSONWriter {
     }
 
     /// A message becomes one message for each tool result, then one for the texts.
-    fileprivate mutating func chatMessages(_ message: Message) {
+    mutating func chatMessages(_ message: Message) {
         switch message.role {
         case .user: chatUser(message)
         case .assistant: chatAssistant(message)

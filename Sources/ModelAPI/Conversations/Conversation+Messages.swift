@@ -105,7 +105,7 @@ extension JSONWriter {
 
 extension Message {
     /// What of it can be sent: no blank text, no thinking that another protocol gave.
-    fileprivate var messagesContent: [ContentBlock] {
+    var messagesContent: [ContentBlock] {
         content.filter {
             switch $0 {
             case .text(let text), .answer(.text(let text)): !text.isBlank
@@ -119,7 +119,7 @@ extension Message {
 extension JSONWriter {
     fileprivate mutating func cacheMark() { fieldObject("cache_control") { $0.field("type", "ephemeral") } }
 
-    fileprivate mutating func messagesBlock(_ block: ContentBlock, isMarked: Bool) {
+    mutating func messagesBlock(_ block: ContentBlock, isMarked: Bool) {
         if case .answer(.other(let json)) = block { return raw(json) }
         object { json in
             switch block {

@@ -39,6 +39,8 @@ package struct JSONObjectText: Sendable, Equatable {
 
     package var isEmpty: Bool { fields.isEmpty }
 
+    package var names: [String] { fields.map(\.name) }
+
     package var text: String {
         "{" + fields.map { JSONText.quoted($0.name) + ":" + $0.value }.joined(separator: ",") + "}"
     }

@@ -3,6 +3,8 @@ package enum MCP {
     /// Newest first; all of them are streamable HTTP, and alike in what is used here.
     package static let versions = ["2025-06-18", "2025-03-26"]
     package static var newestVersion: String { versions[0] }
+    /// Of programs: over standard input and output an older one is the same.
+    package static let programVersions = versions + ["2024-11-05"]
     /// Between a server's name and its tool's, in the names that we offer. Names of servers have no underscore.
     package static let separator = "__"
 }

@@ -47,6 +47,9 @@ package struct EventSplitter: Sendable {
         return events
     }
 
+    /// Nothing of an event is held.
+    var isBetweenEvents: Bool { held.readableBytes == 0 }
+
     /// What no blank line ended.
     package mutating func rest() -> Event? {
         let bytes = held

@@ -88,7 +88,8 @@ extension Startup {
                 pool: database.pool, calls: database.calls, transport: transport, keys: ring, replica: replica.id,
                 prices: try PriceBook.load(),
                 fixedProviders: providers, policyFolder: configuration.policyFolder,
-                metrics: metrics, tracer: tracer, namesUsers: configuration.telemetry.namesUsers, logger: logger))
+                metrics: metrics, tracer: tracer, namesUsers: configuration.telemetry.namesUsers,
+                programs: ToolPrograms(sandboxes: try Self.sandboxes(configuration)), logger: logger))
         try await gateway.start()
         let grace = configuration.grace
         lifecycle.run(.gateway, stop: { await gateway.drain(grace: grace) }) { try await gateway.run() }

@@ -89,11 +89,7 @@ package struct InterceptionDesk: Sendable {
                 previousExcerpt: $0.previousExcerpt)
         }
         if !detail.findings.isEmpty {
-            shown.findings = detail.findings.map {
-                API.ContentFinding(
-                    place: $0.place, path: $0.path.isEmpty ? nil : $0.path, subject: $0.subject, rule: $0.rule,
-                    effect: $0.effect.rawValue, count: $0.count)
-            }
+            shown.findings = detail.findings.map(\.shown)
         }
         return shown
     }
@@ -211,5 +207,12 @@ extension UsageLine {
         UsageRow(
             userID: user.description, username: username, provider: provider, model: model, calls: calls, usage: usage.shown,
             costNanoDollars: cost.value)
+    }
+}
+
+extension RecordedFinding {
+    var shown: API.ContentFinding {
+        API.ContentFinding(
+            place: place, path: path.isEmpty ? nil : path, subject: subject, rule: rule, effect: effect.rawValue, count: count)
     }
 }

@@ -144,6 +144,15 @@ extension MCPServerRequest {
             change.deny = denyTools
             change.timeoutSeconds = timeoutSeconds
             change.oauthClientID = oauthClientID
+            change.injection = try inject.map { text in
+                guard let injection = ToolServer.Injection(rawValue: text) else {
+                    throw AppError(
+                        .badRequest, "inject is '\(text.prefix(40))'; there are never, asked and always.", field: "inject")
+                }
+                return injection
+            }
+            change.command = command
+            change.environment = environment?.map { .init(name: $0.name, value: $0.value) }
             change.headers = headers?.map { .init(name: $0.name, value: $0.value) }
             return change
         }
@@ -156,7 +165,8 @@ extension ToolServerService.Listed {
             name: server.name, displayName: server.displayName, url: reach == .everyones ? server.url : nil,
             enabled: server.isEnabled, allowPrivate: server.allowsPrivateAddresses, auth: server.auth.rawValue,
             allowTools: server.rules.allow, denyTools: server.rules.deny, timeoutSeconds: Int(server.timeout.components.seconds),
-            headerNames: server.headers.map(\.name), signedIn: isSignedIn)
+            headerNames: server.headers.map(\.name), signedIn: isSignedIn,
+            inject: server.injection.rawValue, command: server.isProgram && reach == .everyones ? server.command : nil)
     }
 }
 
@@ -166,6 +176,7 @@ extension RecordedToolCall {
             id: id.uuidString.lowercased(), initiatorID: user.description, initiator: username, taskID: task?.description,
             interceptionID: interception?.description, client: client, server: server, tool: tool, toolUseID: toolUseID,
             decision: decision, rule: rule, status: status, arguments: arguments, result: result, error: error,
-            durationMicroseconds: microseconds.map { Int($0) }, startedAt: startedAt, endedAt: endedAt)
+            durationMicroseconds: microseconds.map { Int($0) }, startedAt: startedAt, endedAt: endedAt,
+            findings: findings.isEmpty ? nil : findings.map(\.shown))
     }
 }

@@ -121,16 +121,7 @@ struct AuditCommand: AsyncParsableCommand {
             }
             if let error = call.error { print(Terminal.styled(Terminal.plain(error), .red)) }
             describeContent(call)
-            if let findings = call.findings, !findings.isEmpty {
-                var table = Table("found in", "what", "#times", "effect", "rule", "at")
-                for finding in findings {
-                    table.add(
-                        finding.place, Terminal.plain(finding.subject), "\(finding.count)", finding.effect, finding.rule,
-                        Terminal.plain(finding.path ?? "-"))
-                }
-                print("")
-                table.show(ifEmpty: "")
-            }
+            if let findings = call.findings, !findings.isEmpty { AuditCommand.show(findings) }
             section("Prompt", call.prompt)
             section("Thoughts", call.thoughts)
             section("Answer", call.answer)
@@ -229,5 +220,19 @@ struct AuditCommand: AsyncParsableCommand {
                 }
             }
         }
+    }
+}
+
+extension AuditCommand {
+    /// What rules about content found.
+    static func show(_ findings: [ContentFinding]) {
+        var table = Table("found in", "what", "#times", "effect", "rule", "at")
+        for finding in findings {
+            table.add(
+                finding.place, Terminal.plain(finding.subject), "\(finding.count)", finding.effect, finding.rule,
+                Terminal.plain(finding.path ?? "-"))
+        }
+        print("")
+        table.show(ifEmpty: "")
     }
 }

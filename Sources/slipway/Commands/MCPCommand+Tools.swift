@@ -115,6 +115,7 @@ extension MCPCommand {
                 if let error = call.error { print("error: \(error)") }
                 print("arguments: \(Terminal.plain(call.arguments ?? "(removed)"))")
                 print("result: \(Terminal.plain(call.result ?? "-"))")
+                if let findings = call.findings { AuditCommand.show(findings) }
             }
         }
     }

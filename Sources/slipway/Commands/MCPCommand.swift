@@ -53,8 +53,11 @@ struct MCPCommand: AsyncParsableCommand {
         @Option(help: "As which client Slipway is known for --auth oauth. Default: it registers itself.") var clientID: String?
         @Option(help: "How many seconds a tool may take, 1 to 600. Default: 60.") var timeout: Int?
         @Option(help: "A header for every request to the server; its value is asked for, or read with --stdin.") var header: String?
-        @Flag(help: "Read the header's value from standard input instead of asking.") var stdin = false
+        @Option(help: "A variable of a program's environment; its value is asked for, or read with --stdin.") var env: String?
+        @Flag(help: "Read the value of the header or variable from standard input instead of asking.") var stdin = false
         @Flag(inversion: .prefixedNo, help: "Allow a loopback or private address.") var allowPrivate: Bool?
+        @Option(help: "Put its tools into model calls: never, asked (by the header x-slipway-tools) or always. Default: never.")
+        var inject: String?
 
         func request() throws -> MCPServerRequest {
             var request = MCPServerRequest()
@@ -64,27 +67,44 @@ struct MCPCommand: AsyncParsableCommand {
             request.timeoutSeconds = timeout
             request.oauthClientID = clientID
             request.allowPrivate = allowPrivate
+            request.inject = inject
             if let header {
                 request.headers = [MCPHeader(name: header, value: try MCPCommand.readValue(of: header, fromInput: stdin))]
+            }
+            if let env {
+                request.environment = [MCPHeader(name: env, value: try MCPCommand.readValue(of: env, fromInput: stdin))]
             }
             return request
         }
     }
 
     struct Add: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Register a server that speaks streamable HTTP.")
+        static let configuration = CommandConfiguration(
+            abstract: "Register a server that speaks streamable HTTP, or with --stdio a program.",
+            discussion:
+                "A program runs on the server's host, in a sandbox without network, files or variables but those that it is given.")
         @OptionGroup var connection: Connection
         @Argument(help: "Name: its tools are called NAME__TOOL.") var name: String
-        @Argument(help: "Address, e.g. https://tools.example.com/mcp.") var address: String
+        @Argument(help: "Address, e.g. https://tools.example.com/mcp; none with --stdio.") var address: String?
+        @Flag(help: "Its tools are a program's: give it behind --, e.g. -- /usr/bin/python3 -m notes.") var stdio = false
+        @Argument(parsing: .postTerminator, help: "The program and its arguments, with --stdio.") var command: [String] = []
         @OptionGroup var properties: Properties
 
         func run() async throws {
             try await reporting {
                 var request = try properties.request()
+                guard stdio ? address == nil && !command.isEmpty : address != nil && command.isEmpty else {
+                    throw Failure(
+                        .usage, "Give an address, or --stdio and a program.",
+                        hint: "slipway mcp add NAME URL, or slipway mcp add NAME --stdio -- PROGRAM ARGUMENT…")
+                }
                 request.name = name
                 request.url = address
+                request.command = stdio ? command : nil
                 let server: MCPServer = try await connection.client().post(APIPaths.mcpServers, request)
-                try connection.show(server) { print("Added \($0.name) at \($0.url ?? address).") }
+                try connection.show(server) {
+                    print("Added \($0.name)\($0.command == nil ? " at \($0.url ?? "its address")" : ", a program").")
+                }
             }
         }
     }
@@ -183,11 +203,16 @@ extension MCPServer {
 
     fileprivate func printed() {
         print("\(name): \(enabled ? "enabled" : "disabled")")
-        if let url { print("address: \(url)\(allowPrivate ? " (private addresses allowed)" : "")") }
+        if let command {
+            print("program: \(Terminal.plain(command.joined(separator: " ")))")
+        } else if let url {
+            print("address: \(url)\(allowPrivate ? " (private addresses allowed)" : "")")
+        }
         print("log-in: \(login)")
         print("allowed tools: \(allowTools.isEmpty ? "all" : allowTools.joined(separator: ", "))")
         if !denyTools.isEmpty { print("denied tools: \(denyTools.joined(separator: ", "))") }
-        if !headerNames.isEmpty { print("headers: \(headerNames.joined(separator: ", "))") }
+        if !headerNames.isEmpty { print("\(command == nil ? "headers" : "variables"): \(headerNames.joined(separator: ", "))") }
         print("a call may take: \(timeoutSeconds) s")
+        if inject != "never" { print("put into model calls: \(inject)") }
     }
 }

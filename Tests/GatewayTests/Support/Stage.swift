@@ -93,7 +93,7 @@ final class Stage: Sendable {
     func gateway<R: Sendable>(
         pool: PostgresPool? = nil, url: String? = nil, providers: [Provider] = [], timeouts: HTTPClientRequest.Timeouts = .init(),
         isAlive: Bool = true, limits: Admission.Limits = .init(), contact: DatabaseContact.Bounds = .init(needed: .zero),
-        metrics: Metrics = Metrics(), tracer: Tracer? = nil, namesUsers: Bool = false,
+        metrics: Metrics = Metrics(), tracer: Tracer? = nil, namesUsers: Bool = false, programs: (any ToolProgramStarter)? = nil,
         _ body: (Gateway) async throws -> R
     ) async throws -> R {
         let replica = ReplicaID()
@@ -115,7 +115,7 @@ final class Stage: Sendable {
                 checkpoints: .init(interval: .seconds(3600), entries: 1_000_000),
                 // All tests at once are a busy machine; those with a pool of their own are about a database that is away.
                 patience: pool == nil ? .seconds(60) : .seconds(5), contact: contact, metrics: metrics, tracer: tracer,
-                namesUsers: namesUsers, logger: .quiet))
+                namesUsers: namesUsers, programs: programs, logger: .quiet))
         try await gateway.start()
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await gateway.run() }

@@ -1,0 +1,147 @@
+/// What a client never saw of a turn: the model's calls of injected tools, and their results. In the client's next request it takes the place of
+/// what the client saw, so that the model reads its own turn again, signatures and order included. A pure value.
+package struct HiddenTurn: Sendable, Codable, Equatable {
+    /// All messages or items of the turn, as the provider knows them.
+    package var elements: [String] = []
+    /// Messages: blocks that belong to the front of the user's message behind it.
+    package var results: [String] = []
+    /// Responses: the provider's id of the last answer, and what it waits for beside the client's results.
+    package var response: String?
+    package var waiting: [String] = []
+
+    package init() {}
+}
+
+/// By what a turn is found again in the client's next request.
+package enum TurnKey {
+    /// - Parameters:
+    ///   - calls: ids of the turn's calls of the client's own tools.
+    ///   - text: of all the turn.
+    ///   - before: what the turn answered, as JSON.
+    package static func key(calls: [String], text: String, after before: String?) -> String? {
+        if let call = calls.first, !call.isEmpty { return "call \(call)" }
+        let said = text.filter { !$0.isWhitespace }
+        if said.isEmpty { return nil }
+        return "text \(said)\n\(before.map(Element.init)?.text.filter { !$0.isWhitespace } ?? "")"
+    }
+
+    package static func key(response: String) -> String { "response \(response)" }
+
+    /// One message or item of a request.
+    struct Element {
+        var text = ""
+        var calls: [String] = []
+        /// The model made it.
+        var isAnswer = false
+
+        init(_ json: String) {
+            guard let fields = JSONObjectText(json) else { return }
+            let type = fields.string("type")
+            isAnswer = fields.string("role").map { $0 == "assistant" } ?? (type?.hasSuffix("_output") == false && type != "message")
+            if let call = fields.string("call_id"), isAnswer { calls.append(call) }
+            for call in fields["tool_calls"].flatMap(JSONText.elements) ?? [] {
+                if let id = JSONObjectText(call)?.string("id") { calls.append(id) }
+            }
+            guard let content = fields["content"] else { return }
+            if let plain = JSONText.string(content) {
+                text = plain
+                return
+            }
+            for block in (JSONText.elements(content) ?? []).lazy.compactMap({ JSONObjectText($0) }) {
+                switch block.string("type") {
+                case "text", "input_text", "output_text": text += block.string("text") ?? ""
+                case "tool_use": if let id = block.string("id") { calls.append(id) }
+                default: break
+                }
+            }
+        }
+    }
+
+    struct Run {
+        var range: Range<Int>
+        var key: String
+    }
+
+    /// The turns of the model in a conversation.
+    static func runs(_ turns: [String]) -> [Run] {
+        let elements = turns.map(Element.init)
+        var runs: [Run] = []
+        var start = 0
+        while start < elements.count {
+            guard elements[start].isAnswer else {
+                start += 1
+                continue
+            }
+            var end = start + 1
+            while end < elements.count, elements[end].isAnswer { end += 1 }
+            let run = elements[start..<end]
+            let key = key(
+                calls: run.flatMap(\.calls), text: run.map(\.text).joined(), after: start > 0 ? turns[start - 1] : nil)
+            if let key { runs.append(Run(range: start..<end, key: key)) }
+            start = end
+        }
+        return runs
+    }
+}
+
+extension InjectedRequest {
+    /// The newest turns are looked for; older ones have been forgotten.
+    private static let mostRuns = 200
+
+    /// By what turns of this conversation may be known.
+    package var turnKeys: [String] {
+        var keys = TurnKey.runs(turns ?? []).suffix(Self.mostRuns).map(\.key)
+        if let previousResponse { keys.append(TurnKey.key(response: previousResponse)) }
+        return keys
+    }
+
+    /// Puts back what the client never saw.
+    package mutating func restore(_ found: [String: HiddenTurn]) {
+        if found.isEmpty { return }
+        guard var turns else { return }
+        for run in TurnKey.runs(turns).reversed() {
+            guard let turn = found[run.key] else { continue }
+            if api == .messages, !turn.results.isEmpty {
+                // Results have to follow their calls at once.
+                guard run.range.upperBound < turns.count,
+                    let next = Self.putting(turn.results, before: turns[run.range.upperBound])
+                else { continue }
+                turns[run.range.upperBound] = next
+            }
+            var elements = turn.elements
+            if let mark = turns[run.range].lazy.compactMap(Self.cacheMark).last, let last = elements.popLast() {
+                elements.append(Self.marking(last, mark))
+            }
+            turns.replaceSubrange(run.range, with: elements)
+        }
+        if let previousResponse, let turn = found[TurnKey.key(response: previousResponse)], let response = turn.response {
+            replacePreviousResponse(response)
+            turns = turn.waiting + turns
+        }
+        replaceTurns(turns)
+    }
+
+    private static func putting(_ blocks: [String], before message: String) -> String? {
+        guard var fields = JSONObjectText(message), fields.string("role") == "user", let content = fields["content"] else {
+            return nil
+        }
+        let own = JSONText.elements(content) ?? [#"{"type":"text","text":\#(content)}"#]
+        fields["content"] = "[" + (blocks + own).joined(separator: ",") + "]"
+        return fields.text
+    }
+
+    /// A mark of the client's prompt cache on the last block of a message.
+    private static func cacheMark(_ message: String) -> String? {
+        guard let content = JSONObjectText(message)?["content"], let last = JSONText.elements(content)?.last else { return nil }
+        return JSONObjectText(last)?["cache_control"]
+    }
+
+    private static func marking(_ message: String, _ mark: String) -> String {
+        guard var fields = JSONObjectText(message), var blocks = fields["content"].flatMap(JSONText.elements),
+            let last = blocks.popLast(), var block = JSONObjectText(last), block.string("type")?.hasSuffix("thinking") != true
+        else { return message }
+        block["cache_control"] = mark
+        fields["content"] = "[" + (blocks + [block.text]).joined(separator: ",") + "]"
+        return fields.text
+    }
+}
