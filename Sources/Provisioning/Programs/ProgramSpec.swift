@@ -35,13 +35,14 @@ package struct ProgramSpec: Sendable {
         for file in ["alternatives", "ld.so.cache", "ssl/certs", "ssl/openssl.cnf", "localtime", "python3", "mime.types"] {
             options += ["--ro-bind-try", "/etc/\(file)", "/etc/\(file)"]
         }
-        for directory in configuration.tools { options += ["--ro-bind", directory, directory] }
         options += [
             "--proc", "/proc", "--dev", "/dev", "--size", "\(64 << 20)", "--tmpfs", "/tmp", "--size", "\(16 << 20)", "--tmpfs",
             "/dev/shm",
             "--perms", "0700", "--size", "\(64 << 20)", "--tmpfs", "/home", "--setenv", "PATH", configuration.toolPath,
             "--setenv", "HOME", "/home", "--setenv", "LANG", "C.UTF-8",
         ]
+        // Behind the places of its own, which would cover one that lies below them.
+        for directory in configuration.tools { options += ["--ro-bind", directory, directory] }
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) { options += ["--setenv", name, value] }
         return options + ["--remount-ro", "/", "--chdir", "/home"]
     }
