@@ -33,4 +33,11 @@ done
 for folder in Core HTTPTransport ModelAPI Gateway AgentLoop Workspaces Provisioning Server slipway; do
     forbid "$folder" "CPostgres" "CPostgres is imported by Postgres alone."
 done
+# Swift wraps a function in a generic box anew each time that the box lends it, and keeps the wrapper: after a million looks a call goes
+# through a million of them. A struct around it is lent as it is.
+hits=$(grep -rnE "NIOLockedValueBox<[^>]*->" Sources Tests --include='*.swift' || true)
+if [ -n "$hits" ]; then
+    printf '%s\n  %s\n' "$hits" "A function in a box grows with each look at it: put a struct around it." >&2
+    bad=1
+fi
 exit $bad

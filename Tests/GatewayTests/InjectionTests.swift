@@ -288,14 +288,15 @@ import Testing
     @Test(arguments: Wire.own)
     func `each round is held by itself, and one that no budget covers ends the answer`(wire: Wire) async throws {
         let model = ScriptedModel([[.text("First."), .call("tools__echo", id: "call_a", arguments: "{}")], [.text("Second.")]])
-        let meanwhile = NIOLockedValueBox<@Sendable () async throws -> Void>({})
+        struct Meanwhile { var run: @Sendable () async throws -> Void }
+        let meanwhile = NIOLockedValueBox(Meanwhile {})
         let tools = ToolUpstream { id, tool, connection in
-            try await meanwhile.withLockedValue { $0 }()
+            try await meanwhile.withLockedValue { $0 }.run()
             try await ToolUpstream.text("done")(id, tool, connection)
         }
         try await Self.with(model, tools) { stage, gateway in
             try await stage.setCap("1", gateway)
-            meanwhile.withLockedValue { $0 = { try await stage.setCap("0.000001", gateway) } }
+            meanwhile.withLockedValue { $0.run = { try await stage.setCap("0.000001", gateway) } }
             let answer = await gateway.call(Self.call(stage, wire, wire.body(Self.question)))
             let text = await answer.text()
             #expect(text.contains("budget"), "\(text)")

@@ -12,11 +12,13 @@ final class SettleLoop: Sendable {
         var settlements: [Settlement]
     }
 
+    private struct Listener: Sendable { var heard: @Sendable ([Settlement]) -> Void }
+
     private let pool: PostgresPool
     private let chain: AuditChain
     private let logger: Logger
     private let unconfirmed = NIOLockedValueBox<[Unconfirmed]>([])
-    private let onBooked = NIOLockedValueBox<(@Sendable ([Settlement]) -> Void)?>(nil)
+    private let listener = NIOLockedValueBox<Listener?>(nil)
     private let isGivingUp = NIOLockedValueBox(false)
     private let dropped = NIOLockedValueBox(0)
     private let aside = NIOLockedValueBox(SettlementsAside())
@@ -42,7 +44,9 @@ final class SettleLoop: Sendable {
     }
 
     /// What to do with those that were booked; they may have been before, too.
-    func onBooked(_ action: @escaping @Sendable ([Settlement]) -> Void) { onBooked.withLockedValue { $0 = action } }
+    func onBooked(_ action: @escaping @Sendable ([Settlement]) -> Void) {
+        listener.withLockedValue { $0 = Listener(heard: action) }
+    }
 
     var pending: Int { (batcher.withLockedValue { $0 }?.count ?? 0) + aside.withLockedValue { $0.count } }
 
@@ -130,7 +134,7 @@ final class SettleLoop: Sendable {
         }
         let n = chain.head.n
         unconfirmed.withLockedValue { $0.append(Unconfirmed(n: n, settlements: batch)) }
-        onBooked.withLockedValue { $0 }?(batch)
+        listener.withLockedValue { $0 }?.heard(batch)
     }
 
     // MARK: What was set aside

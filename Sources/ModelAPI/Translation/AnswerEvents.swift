@@ -44,7 +44,8 @@ struct AnswerEvents {
         guard reader.isComplete, isEnd || reader.api != .gemini else { return }
         // An end alone is none: `[DONE]` behind chunks of which none could be read.
         guard isStarted else {
-            return fail(UpstreamError(type: "api_error", message: "The model's provider ended an answer that never began."), &events)
+            let message = "The model's provider ended an answer that never began."
+            return fail(UpstreamError(type: "api_error", message: message), &events)
         }
         finish(reader, reader.stopReason ?? .endTurn, &events)
     }
