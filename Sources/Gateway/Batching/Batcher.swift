@@ -21,15 +21,26 @@ final class Batcher<Item: Sendable, Output: Sendable>: Sendable {
         var waiters: [UInt64: Waiter] = [:]
         var lastWaiter: UInt64 = 0
         var idlers: [CheckedContinuation<Void, Never>] = []
+        /// Somebody waits for what is queued.
+        var isUrgent = false
+        /// The worker, while it lets more gather; which of its pauses it is.
+        var gathering: CheckedContinuation<Void, Never>?
+        var pauses: UInt64 = 0
     }
 
     private let largest: Int
+    private let linger: Duration
     private let perform: @Sendable ([Item]) async -> [Result<Output, any Error>]
     private let state = NIOLockedValueBox(State())
 
-    /// - Parameter perform: answers for each item, in order.
-    init(largest: Int = 500, perform: @escaping @Sendable ([Item]) async -> [Result<Output, any Error>]) {
+    /// - Parameters:
+    ///   - linger: how long more may gather before a batch that nobody waits for is performed.
+    ///   - perform: answers for each item, in order.
+    init(
+        largest: Int = 500, linger: Duration = .zero, perform: @escaping @Sendable ([Item]) async -> [Result<Output, any Error>]
+    ) {
         self.largest = largest
+        self.linger = linger
         self.perform = perform
     }
 
@@ -42,25 +53,31 @@ final class Batcher<Item: Sendable, Output: Sendable>: Sendable {
             let starts = state.withLockedValue { state in
                 state.lastWaiter += 1
                 state.waiters[state.lastWaiter] = Waiter(continuation: continuation, deadline: limit.map { .now + $0 })
+                state.isUrgent = true
                 return state.add(Entry(item: item, waiter: state.lastWaiter))
             }
-            if starts { start() }
+            if starts { start() } else { hurry() }
         }
     }
 
-    /// Nobody waits for it.
-    func post(_ items: [Item]) {
+    /// Nobody waits for it here.
+    ///
+    /// - Parameter isUrgent: whether it is performed without lingering.
+    func post(_ items: [Item], isUrgent: Bool = false) {
         if items.isEmpty { return }
-        let starts = state.withLockedValue { state in
+        let (starts, isFull) = state.withLockedValue { state in
             var starts = false
             for item in items { starts = state.add(Entry(item: item, waiter: 0)) || starts }
-            return starts
+            if isUrgent { state.isUrgent = true }
+            return (starts, state.queue.count >= largest)
         }
-        if starts { start() }
+        if starts { start() } else if isUrgent || isFull { hurry() }
     }
 
     /// Returns when nothing is left to do.
     func idle() async {
+        state.withLockedValue { $0.isUrgent = $0.isRunning }
+        hurry()
         await withCheckedContinuation { continuation in
             let isIdle = state.withLockedValue { state in
                 if state.isRunning { state.idlers.append(continuation) }
@@ -84,17 +101,50 @@ final class Batcher<Item: Sendable, Output: Sendable>: Sendable {
     private func start() {
         // Awaited by `idle`; it ends when the queue is empty.
         Task {
-            while let batch = takeBatch() {
+            while true {
+                await gather()
+                guard let batch = takeBatch() else { return }
                 let results = await perform(batch.map(\.item))
                 finish(batch, results)
             }
         }
     }
 
+    /// Returns when the next batch is to be performed.
+    private func gather() async {
+        if linger == .zero { return }
+        await withCheckedContinuation { continuation in
+            let pause = state.withLockedValue { state -> UInt64? in
+                if state.isUrgent || state.queue.isEmpty || state.queue.count >= largest { return nil }
+                state.gathering = continuation
+                state.pauses += 1
+                return state.pauses
+            }
+            guard let pause else { return continuation.resume() }
+            // Ends by itself; of a pause that was cut short nothing is left to end.
+            Task {
+                try? await Task.sleep(for: linger)
+                hurry(pause)
+            }
+        }
+    }
+
+    /// - Parameter pause: nil: whichever it is.
+    private func hurry(_ pause: UInt64? = nil) {
+        if linger == .zero { return }
+        let gathering = state.withLockedValue { state -> CheckedContinuation<Void, Never>? in
+            if let pause, pause != state.pauses { return nil }
+            defer { state.gathering = nil }
+            return state.gathering
+        }
+        gathering?.resume()
+    }
+
     private func takeBatch() -> [Entry]? {
         let (batch, idlers) = state.withLockedValue { state -> ([Entry]?, [CheckedContinuation<Void, Never>]) in
             guard !state.queue.isEmpty else {
                 state.isRunning = false
+                state.isUrgent = false
                 defer { state.idlers = [] }
                 return (nil, state.idlers)
             }
@@ -102,6 +152,7 @@ final class Batcher<Item: Sendable, Output: Sendable>: Sendable {
             if state.queue.count <= largest {
                 batch = state.queue
                 state.queue = []
+                state.isUrgent = false
             } else {
                 batch = Array(state.queue.prefix(largest))
                 state.queue.removeFirst(largest)

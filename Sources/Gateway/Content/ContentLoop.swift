@@ -29,7 +29,7 @@ final class ContentLoop: Sendable {
         dropped = metrics.counter(
             "slipway_gateway_content_dropped_total", "Writes of content that were dropped because the database was away.")
         batcher.withLockedValue {
-            $0 = Batcher(largest: 200) { [weak self] batch in
+            $0 = Batcher(largest: 200, linger: .milliseconds(20)) { [weak self] batch in
                 await self?.perform(batch)
                 return batch.map { _ in .success(()) }
             }

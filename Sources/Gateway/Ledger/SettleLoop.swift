@@ -14,6 +14,9 @@ final class SettleLoop: Sendable {
 
     private struct Listener: Sendable { var heard: @Sendable ([Settlement]) -> Void }
 
+    /// Calls that end together cost one transaction; a hold that stands so much longer is in nobody's way but that of a budget's last cents.
+    private static let linger = Duration.milliseconds(4)
+
     private let pool: PostgresPool
     private let chain: AuditChain
     private let logger: Logger
@@ -29,7 +32,7 @@ final class SettleLoop: Sendable {
         self.chain = chain
         self.logger = logger
         batcher.withLockedValue {
-            $0 = Batcher(largest: 256) { [weak self] batch in
+            $0 = Batcher(largest: 256, linger: Self.linger) { [weak self] batch in
                 guard let self else { return batch.map { _ in .success(()) } }
                 if batch.contains(where: { $0 == nil }) {
                     await chain.recheck(pool)
@@ -54,7 +57,9 @@ final class SettleLoop: Sendable {
     var unbooked: Int { pending + dropped.withLockedValue { $0 } }
 
     /// Returns at once; the settlement is booked soon.
-    func settle(_ settlement: Settlement) { batcher.withLockedValue { $0 }?.post([settlement]) }
+    func settle(_ settlement: Settlement) {
+        batcher.withLockedValue { $0 }?.post([settlement], isUrgent: settlement.booking != nil)
+    }
 
     /// Returns when it is booked; the disk may not have it yet.
     ///
@@ -62,7 +67,7 @@ final class SettleLoop: Sendable {
     func settleAndWait(_ settlement: Settlement) async throws { try await batcher.withLockedValue { $0 }?.submit(settlement) }
 
     /// The database may have lost entries; and what was set aside and is due is tried again.
-    func recheck() { batcher.withLockedValue { $0 }?.post([nil]) }
+    func recheck() { batcher.withLockedValue { $0 }?.post([nil], isUrgent: true) }
 
     /// Everything up to this number of the chain is on disk.
     func confirm(upTo n: Int64) { unconfirmed.withLockedValue { $0.removeAll { $0.n <= n } } }
@@ -78,7 +83,7 @@ final class SettleLoop: Sendable {
             return unconfirmed.flatMap(\.settlements)
         }
         logger.warning("settling again what the database lost", metadata: ["calls": "\(lost.count)"])
-        batcher.withLockedValue { $0 }?.post(lost)
+        batcher.withLockedValue { $0 }?.post(lost, isUrgent: true)
     }
 
     /// What the database refuses one by one is set aside, so that it does not keep the others.
