@@ -58,7 +58,8 @@ import Testing
                 group.addTask {
                     for number in 0..<500 {
                         if number % 50 == 0 {
-                            #expect(try await batcher.submit(worker * 500 + number) == worker * 500 + number)
+                            let answer = try await batcher.submit(worker * 500 + number)
+                            #expect(answer == worker * 500 + number)
                         } else {
                             batcher.post([worker * 500 + number], isUrgent: number % 7 == 0)
                         }

@@ -121,7 +121,8 @@ extension Gateway {
             let demand = HoldDemand(
                 price: price,
                 inputTokens: summary.inputTokenBound(
-                    bodyBytes: max(bodyBytes, target.translation?.upstream.body.readableBytes ?? 0)) ?? price.contextTokens,
+                    bodyBytes: max(bodyBytes, target.translation?.upstream.body.readableBytes ?? 0)) ?? price.contextTokens
+                    * max(1, summary.embeddings ?? 1),
                 outputTokens: (summary.maxOutputTokens ?? price.maxOutputTokens) * max(1, summary.answers),
                 webSearches: summary.refersToStoredInput ? 10 : 0, canBeCut: summary.stream,
                 requested: summary.serviceTier)

@@ -28,7 +28,9 @@ extension Gateway {
         var runs = HedgeRuns(first, isStream: isStream)
         guard let delay, CallClass(record.facts.call) == .interactive else {
             let sent = await send(record, first)
-            if case .success = sent.response { hedges.took(first.target, isStream: isStream, runs.elapsed(.first)) }
+            if case .success(let response) = sent.response, response.status < 300 {
+                hedges.took(first.target, isStream: isStream, runs.elapsed(.first))
+            }
             return RaceEnd(attempt: first, sent: sent)
         }
         var race = HedgeRace()
@@ -67,7 +69,7 @@ extension Gateway {
         switch event {
         case .nothing: return .wait
         case .due:
-            guard race.winner == nil, !record.hasLeft else { return .wait }
+            guard race.winner == nil, !record.hasLeft, !record.hasEnded, !admission.isClosed else { return .wait }
             guard hedges.take(hedging) else {
                 meters.hedged(runs.first.target, .capped)
                 return .wait
@@ -91,7 +93,7 @@ extension Gateway {
             if case .success(let response) = sent.response {
                 // Behind the end of the race: too late.
                 if race.winner != nil { response.body.cancel() }
-                action = race.handle(.answered(runner, isGood: AttemptVerdict(response) == .answer))
+                action = race.handle(.answered(runner, isGood: runner.isAnswered(by: response)))
             } else {
                 action = race.handle(.failed(runner))
             }
@@ -132,7 +134,10 @@ extension Gateway {
         let winner = race.winner ?? .first
         let attempt = runs.attempt(winner)
         let sent = runs.sent[winner] ?? Sent(response: .failure(CancellationError()), asksForUsage: false)
-        if case .success = sent.response { hedges.took(attempt.target, isStream: runs.isStream, runs.elapsed(winner)) }
+        // An error comes sooner than an answer: it says nothing of how long answers take.
+        if case .success(let response) = sent.response, response.status < 300 {
+            hedges.took(attempt.target, isStream: runs.isStream, runs.elapsed(winner))
+        }
         guard runs.wasSentTwice, let hold = runs.hold else { return RaceEnd(attempt: attempt, sent: sent) }
         let loser = winner.other
         let lost = runs.attempt(loser)
@@ -194,4 +199,12 @@ extension HedgeRace.Runner {
     fileprivate var other: Self { self == .first ? .second : .first }
     /// In the log of attempts.
     fileprivate var place: Int { self == .first ? 0 : 1 }
+}
+
+extension HedgeRace.Runner {
+    /// Whether the race is over with it. What the second target refuses, the first may still answer; a redirect is handed to nobody.
+    fileprivate func isAnswered(by response: HTTPClientResponse) -> Bool {
+        guard AttemptVerdict(response) == .answer, !(300..<400).contains(response.status) else { return false }
+        return self == .first || response.status < 300
+    }
 }

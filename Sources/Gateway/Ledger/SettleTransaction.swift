@@ -36,18 +36,20 @@ struct SettleTransaction {
 
     private func write(_ connection: PostgresConnection) async throws -> (Result, AuditChain.Draft?) {
         let ids = batch.map(\.interception.uuid)
-        // A look-up for each: a join would be planned by what the tables held when the plan was made.
+        // A look-up for each, by what is unique: anything else would be planned by what the tables held when the plan was made, which
+        // on a new database is nothing, and then read all of them for ever.
         let rows = try await connection.query(
             """
-            SELECT i.id, \(unsafeSQL: microseconds("now()")) AS now,
-                   (SELECT l.state FROM ai_ledger l WHERE l.interception_id = i.id LIMIT 1) AS settled_as
-            FROM ai_interceptions i WHERE i.id = ANY(\(ids))
+            SELECT t.id, \(unsafeSQL: microseconds("now()")) AS now,
+                   EXISTS (SELECT FROM ai_interceptions i WHERE i.id = t.id) AS known,
+                   (SELECT l.state FROM ai_ledger l WHERE l.interception_id = t.id LIMIT 1) AS settled_as
+            FROM unnest(\(ids)) AS t (id)
             """)
         var known: Set<UUID> = []
         var settled: Set<UUID> = []
         var guessed: Set<UUID> = []
         var now: Int64 = 0
-        for row in rows {
+        for row in rows where try row["known"] {
             let id = try row["id", as: InterceptionID.self]
             known.insert(id.uuid)
             // A call is booked once, whichever of its attempts it was.

@@ -9,6 +9,9 @@ struct CallGuard: Sendable {
     var decisions: DataDecisions?
     /// Nil: no rule about tools, or the loop asks before each of its calls.
     var tools: ToolRuling?
+
+    /// For an answer that comes from this place.
+    func at(_ target: Target) -> CallGuard { CallGuard(decisions: decisions, tools: tools?.at(target)) }
 }
 
 /// A prompt that rules have looked through.

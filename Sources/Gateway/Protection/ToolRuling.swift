@@ -27,6 +27,14 @@ struct ToolRuling: Sendable {
         return set.decide(facts)
     }
 
+    /// The same of what comes from another place: rules may name it.
+    func at(_ target: Target) -> ToolRuling {
+        var ruling = self
+        ruling.facts.provider = target.provider.name
+        ruling.facts.model = target.model
+        return ruling
+    }
+
     /// Whether it need not even be offered.
     func refusesAlways(server: String, tool: String) -> Bool {
         var facts = facts

@@ -111,6 +111,7 @@ final class CallRecord: Sendable {
     }
 
     var id: InterceptionID { facts.call.id }
+    var hasEnded: Bool { state.withLockedValue { $0.hasEnded } }
 
     /// A further attempt begins: what the one before brought is forgotten.
     func begin(_ target: Target, attempt: Int) {

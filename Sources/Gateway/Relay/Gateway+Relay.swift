@@ -204,7 +204,7 @@ extension Gateway {
         }
         if let translation = target.translation { try translate(&upstream, translation) }
         if let tools = facts.guarding?.tools, let whole = upstream.whole {
-            try record.decide(upstream.shown ?? whole, tools, from: whole)
+            try record.decide(upstream.shown ?? whole, tools.at(target), from: whole)
         }
         return upstream
     }

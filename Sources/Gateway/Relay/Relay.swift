@@ -48,7 +48,8 @@ final class Relay: Sendable {
         isGuarded = facts.guarding != nil
         state = .init(
             State(
-                guarding: facts.guarding.map { AnswerGuard($0, facts.api) }, filter: filtersUsage ? UsageChunkFilter() : nil,
+                guarding: facts.guarding.map { AnswerGuard($0.at(target), facts.api) },
+                filter: filtersUsage ? UsageChunkFilter() : nil,
                 first: first))
         if isGuarded { record.state.withLockedValue { $0.shown = AnswerReader(facts.api, streamed: true) } }
         record.services.relays.insert(self)

@@ -71,7 +71,8 @@ extension Settings {
         var sender = ""
         var content = ContentMode.full
         if policies.set(of: organization).hasRoutes, let sent = try elsewhere(places, call, api, client, seed) {
-            (places, sender, hedging) = sent
+            (places, sender, hedging) = (sent.choices, sent.sender, sent.hedging)
+            content = sent.content
             isRouted = true
         }
         for choice in places {
@@ -82,18 +83,22 @@ extension Settings {
                 if targets.isEmpty { policy = sender.isEmpty || rule.contains("route:") ? rule : rule + sender }
                 targets.append(target)
             } catch let error as RoutePlan.Denied {
+                content = max(content, error.content)
                 denied = denied ?? error
             }
         }
         if !targets.isEmpty {
             return RoutePlan(targets: targets, policy: policy, isRouted: isRouted, content: content, hedging: hedging)
         }
-        throw denied
-            ?? RoutePlan.Denied(
-                error: AppError(
-                    .unavailable,
-                    "No provider of the route '\(summary.model.prefix(128))' is enabled; an admin can change it: slipway routes list."
-                ), policy: "", provider: nil)
+        if var denied {
+            denied.content = content
+            throw denied
+        }
+        throw RoutePlan.Denied(
+            error: AppError(
+                .unavailable,
+                "No provider of the route '\(summary.model.prefix(128))' is enabled; an admin can change it: slipway routes list."
+            ), policy: "", provider: nil, content: content)
     }
 
     /// Where a rule sends a call that may be made; nil: where it asks to go. What then decides about the places there sends it no further.
@@ -101,7 +106,7 @@ extension Settings {
     /// - Throws: `RoutePlan.Denied` when the rule's route is not there: it must not go where it asks to.
     private func elsewhere(
         _ choices: [ModelRoute.Choice], _ call: GatewayCall, _ api: ModelProtocol, _ client: String, _ seed: () -> String
-    ) throws -> (choices: [ModelRoute.Choice], sender: String, hedging: Hedging?)? {
+    ) throws -> (choices: [ModelRoute.Choice], sender: String, hedging: Hedging?, content: ContentMode)? {
         guard let first = choices.first else { return nil }
         let decision = decide(call, client: client, provider: first.provider, model: first.model, api: api)
         guard decision.effect == .allow, let sent = decision.route else { return nil }
@@ -110,9 +115,11 @@ extension Settings {
                 error: AppError(
                     .policyDenied,
                     "A rule sends this call to the route '\(sent.target)', which is not there. Ask an admin: slipway routes list. (policy rule \(sent.rule))"
-                ), policy: decision.record, provider: nil)
+                ), policy: decision.record, provider: nil, content: decision.kept?.content ?? .full)
         }
-        return (route.order(seed: seed()), " route:\(sent.rule)", route.hedging)
+        // What is kept of the call as it was asked holds wherever it goes.
+        let marks = [" route:\(sent.rule)"] + (decision.kept.map { [" keep:\($0.rule)"] } ?? [])
+        return (route.order(seed: seed()), marks.joined(), route.hedging, decision.kept?.content ?? .full)
     }
 
     private func choices(_ call: GatewayCall, _ summary: RequestSummary, _ seed: () -> String) throws -> (
@@ -156,21 +163,21 @@ extension Settings {
                     .notFound,
                     "The provider '\(provider.name)' is of type \(provider.type.rawValue); Gemini's protocol is served by gemini providers only."
                 ),
-                policy: rule, provider: provider)
+                policy: rule, provider: provider, content: content)
         }
         guard !provider.usableKeys.isEmpty else {
             throw RoutePlan.Denied(
                 error: AppError(
                     .unavailable,
                     "The provider '\(provider.name)' has no key; an admin can add one: slipway providers key \(provider.name)."),
-                policy: rule, provider: provider)
+                policy: rule, provider: provider, content: content)
         }
         guard let price = price(of: model, provider) else {
             throw RoutePlan.Denied(
                 error: AppError(
                     .policyDenied,
                     "The model '\(model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
-                ), policy: rule, provider: provider)
+                ), policy: rule, provider: provider, content: content)
         }
         return (Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format), rule, content)
     }

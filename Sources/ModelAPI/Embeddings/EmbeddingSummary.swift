@@ -52,9 +52,12 @@ package struct EmbeddingSummary: Sendable, Equatable {
             let elements = try input.elements()
             // An array of numbers is one text, already cut into tokens.
             let isTokens = elements.first.map { !$0.isString && !$0.isArray } ?? false
-            return EmbeddingSummary(
+            var result = EmbeddingSummary(
                 model: model, inputs: isTokens ? 1 : max(1, elements.count), holdsTokens: !elements.allSatisfy(\.isString),
                 modelValue: node.range)
+            // Servers that imitate the protocol take addresses of pictures so.
+            result.refersToStoredInput = elements.contains(where: \.isObject)
+            return result
         case .gemini:
             var summary = RequestSummary()
             try summary.readGeminiPath(path ?? "")
@@ -78,7 +81,10 @@ package struct EmbeddingSummary: Sendable, Equatable {
         guard var content = try request.fields("content") else { return }
         for node in try content.elements("parts") {
             var part = try node.fields()
-            if part.take("fileData") != nil || part.take("file_data") != nil { refersToStoredInput = true }
+            // How many tokens a picture or a packed document has does not show in its bytes.
+            for name in ["fileData", "file_data", "inlineData", "inline_data"] where part.take(name) != nil {
+                refersToStoredInput = true
+            }
         }
     }
 }

@@ -90,7 +90,7 @@ struct Startup: Sendable {
         lifecycle.started(.pool) { await heartbeat.close() }
         settings.maxConnections = Self.callConnections
         // Statements stay prepared and planned for long. What was planned while a table was small must not scan it when it has grown.
-        settings.settings = ["enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"]
+        settings.settings = ["enable_seqscan": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_generic_plan"]
         let calls = PostgresPool(configuration: settings, logger: logger)
         lifecycle.started(.pool) { await calls.close() }
         logger.debug("Connecting to the database.")
