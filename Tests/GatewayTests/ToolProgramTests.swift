@@ -24,9 +24,14 @@ import Testing
         typealias Script = @Sendable (_ method: String, _ id: String, _ line: JSONObjectText, Run) async throws -> Void
 
         private let script: Script
+        /// The version of the protocol that it says hello with.
+        private let hello: String
         private let state = NIOLockedValueBox((starts: [(command: [String], environment: [String: String])](), lines: [String]()))
 
-        init(_ script: @escaping Script = { _, id, _, run in run.say(text(id, "done")) }) { self.script = script }
+        init(hello: String = "2024-11-05", _ script: @escaping Script = { _, id, _, run in run.say(text(id, "done")) }) {
+            self.hello = hello
+            self.script = script
+        }
 
         var starts: [(command: [String], environment: [String: String])] { state.withLockedValue { $0.starts } }
         var lines: [String] { state.withLockedValue { $0.lines } }
@@ -53,7 +58,7 @@ import Testing
             guard let fields = JSONObjectText(line), let method = fields.string("method"), let id = fields["id"] else { return }
             switch method {
             case "initialize":
-                run.say(#"{"jsonrpc":"2.0","id":\#(id),"result":{"protocolVersion":"2024-11-05","capabilities":{}}}"#)
+                run.say(#"{"jsonrpc":"2.0","id":\#(id),"result":{"protocolVersion":"\#(hello)","capabilities":{}}}"#)
             case "tools/list":
                 run.say(#"{"jsonrpc":"2.0","id":\#(id),"result":{"tools":[{"name":"echo","inputSchema":{"type":"object"}}]}}"#)
             default: try await script(method, id, fields, run)
@@ -137,6 +142,47 @@ import Testing
             #expect(played.starts.count == 2)
             let calls = try await stage.toolCalls()
             #expect(calls.first == "echo allow error" && calls.last == "echo allow ok")
+        }
+    }
+
+    @Test func `one that cannot say hello is started once for all who wait, stopped, and rests`() async throws {
+        let played = Played(hello: "1999-01-01")
+        try await Self.with(played) { stage, gateway, client in
+            try await Self.register(stage, gateway)
+            let failures = try await withThrowingTaskGroup(of: String.self) { group in
+                for _ in 0..<2 {
+                    group.addTask {
+                        guard case .failure(let error) = try await client.call("notes__echo") else { return "" }
+                        return error.message
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(failures.contains { $0.contains("speaks another version") }, "\(failures)")
+            guard case .failure(let rests) = try await client.call("notes__echo") else {
+                Issue.record("it went through")
+                return
+            }
+            #expect(rests.message.contains("the last words") && rests.message.contains("started again in 1 s"), "\(rests.message)")
+            #expect(played.starts.count == 1)
+            // It is counted each time: the second rest is the longer one.
+            try await eventually {
+                guard case .failure(let error) = try await client.call("notes__echo") else { return false }
+                return error.message.contains("started again in 2 s")
+            }
+            #expect(played.starts.count == 2)
+        }
+    }
+
+    @Test func `an empty list of headers leaves a program what it was given`() async throws {
+        let played = Played()
+        try await Self.with(played) { stage, gateway, client in
+            try await Self.register(stage, gateway)
+            var change = ToolServerService.Change()
+            change.headers = []
+            _ = try await gateway.tools.servers.update(stage.user, name: "notes", change)
+            _ = try await client.call("notes__echo").get()
+            #expect(played.starts.map(\.environment) == [["KEY": "a secret"]])
         }
     }
 

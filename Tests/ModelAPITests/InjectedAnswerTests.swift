@@ -26,6 +26,83 @@ import Testing
         #expect(many.all.count == InjectedTools.most && many.leftOut == 36)
     }
 
+    @Test func `a tool that is too long leaves the room to those behind it, and a server that has none put in is named`() {
+        let long = String(repeating: "x", count: InjectedTools.mostBytes)
+        let tools = InjectedTools(
+            [
+                ("a", MCPTool(#"{"name":"long","description":"\#(long)"}"#)!), ("b", MCPTool(#"{"name":"short"}"#)!),
+                ("b", MCPTool(#"{"name":"taken"}"#)!),
+            ], taken: ["b__taken"])
+        #expect(tools.all.map(\.server) == ["b"] && tools.leftOut == 2 && tools.shutOut == ["a"])
+    }
+
+    @Test func `a conversation that the provider keeps gets nothing`() throws {
+        for (value, isKept) in [(#""conv_1""#, true), (#"{"id":"conv_1"}"#, true), ("null", false)] {
+            #expect(try Self.request(.responses, #"{"input":[],"conversation":\#(value)}"#).isOfConversation == isKept)
+            #expect(try !Self.request(.messages, #"{"messages":[],"conversation":\#(value)}"#).isOfConversation)
+        }
+        #expect(try !Self.request(.responses, #"{"input":[]}"#).isOfConversation)
+    }
+
+    // MARK: Turns
+
+    /// A conversation that ends with the turn `Done.`, and `Go on.` behind it.
+    private static func turns(_ api: ModelProtocol, _ first: String, call id: String, result: String, mark: String = "") -> [String]
+    {
+        let user =
+            #"{"role":"user","content":[{"type":"\#(api == .responses ? "input_text" : "text")","text":"\#(first)"\#(mark)}]}"#
+        let goOn = #"{"role":"user","content":"Go on."}"#
+        switch api {
+        case .messages, .gemini:
+            return [
+                user, #"{"role":"assistant","content":[{"type":"tool_use","id":"\#(id)","name":"mine","input":{}}]}"#,
+                #"{"role":"user","content":[{"type":"tool_result","tool_use_id":"\#(id)","content":[{"type":"text","text":"\#(result)"}]\#(mark)}]}"#,
+                #"{"role":"assistant","content":"Done."}"#, goOn,
+            ]
+        case .chatCompletions:
+            return [
+                user,
+                #"{"role":"assistant","tool_calls":[{"id":"\#(id)","type":"function","function":{"name":"mine","arguments":"{}"}}]}"#,
+                #"{"role":"tool","tool_call_id":"\#(id)","content":"\#(result)"}"#, #"{"role":"assistant","content":"Done."}"#,
+                goOn,
+            ]
+        case .responses:
+            return [
+                user, #"{"type":"function_call","call_id":"\#(id)","name":"mine","arguments":"{}"}"#,
+                #"{"type":"function_call_output","call_id":"\#(id)","output":"\#(result)"}"#,
+                #"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Done."}]}"#, goOn,
+            ]
+        }
+    }
+
+    @Test(arguments: [ModelProtocol.messages, .chatCompletions, .responses])
+    func `a kept turn is put back into its own conversation alone`(api: ModelProtocol) throws {
+        func request(_ turns: [String]) throws -> InjectedRequest {
+            try Self.request(api, #"{"\#(api == .responses ? "input" : "messages")":[\#(turns.joined(separator: ","))]}"#)
+        }
+        let turns = Self.turns(api, "hi", call: "mine:0", result: "1")
+        let called = try #require(TurnKey.key(calls: ["mine:0"], text: "", in: try request(Array(turns[..<1])).conversation))
+        let said = try #require(TurnKey.key(calls: [], text: "Done.\n", in: try request(Array(turns[..<3])).conversation))
+        #expect(try request(turns).turnKeys == [called, said])
+        // A mark of the prompt cache moves on, and changes nothing.
+        let marked = Self.turns(api, "hi", call: "mine:0", result: "1", mark: #","cache_control":{"type":"ephemeral"}"#)
+        #expect(try request(marked).turnKeys == [called, said])
+        for other in [
+            Self.turns(api, "hello", call: "mine:0", result: "1"), Self.turns(api, "hi", call: "mine:0", result: "2"),
+            Self.turns(api, "hi", call: "mine:1", result: "1"),
+        ] {
+            #expect(try !request(other).turnKeys.contains(said))
+        }
+        #expect(try !request(Self.turns(api, "hello", call: "mine:0", result: "1")).turnKeys.contains(called))
+        var hidden = HiddenTurn()
+        hidden.elements = [#"{"role":"assistant","content":"hidden"}"#]
+        var own = try request(turns)
+        own.restore([said: hidden])
+        var others = try request(Self.turns(api, "hello", call: "mine:0", result: "1"))
+        others.restore([said: hidden, called: hidden])
+        #expect(own.turns?[3].contains("hidden") == true && others.turns?.contains { $0.contains("hidden") } == false)
+    }
+
     @Test func `what is put into a request leaves every other value as it was written`() throws {
         var request = try Self.request(
             .messages,
@@ -148,6 +225,18 @@ import Testing
         }
         output.writeImmutableBuffer(answer.close())
         return String(buffer: output)
+    }
+
+    @Test(arguments: [ModelProtocol.messages, .chatCompletions, .responses])
+    func `a comment passes at once, and an event behind it as any other`(api: ModelProtocol) throws {
+        var answer = InjectedAnswer(try Self.request(api, #"{"messages":[],"input":[]}"#), Self.tools, streamed: true)
+        answer.begin()
+        for comment in [":\n\n", ": keep-alive\n\n", ": a\n\n: b\r\n\n\n"] {
+            #expect(String(buffer: try answer.take(ByteBuffer(string: comment))) == comment)
+        }
+        let shown = String(buffer: try answer.take(ByteBuffer(string: ": keep-alive\n\ndata: [DONE]\n\n")))
+        #expect(!shown.contains("[DONE]"), "\(shown)")
+        _ = answer.endRound()
     }
 
     @Test(arguments: [ModelProtocol.messages, .chatCompletions])

@@ -55,6 +55,8 @@ import Testing
                 "environment": dict(os.environ), "user": os.getuid(), "root": sorted(os.listdir("/")), "files": os.listdir("."),
                 "descriptors": sorted(os.listdir("/proc/self/fd"))[:6], "processes": len([p for p in os.listdir("/proc") if p.isdigit()]),
                 "write": tried(lambda: open("/usr/x", "w")), "root_write": tried(lambda: open("/x", "w")),
+                "dev_write": tried(lambda: open("/dev/x", "w")),
+                "may_write": [tried(lambda: open(path, "w")) for path in ["/dev/null", "/dev/shm/x", "/tmp/x", "/home/x"]],
                 "network": tried(lambda: socket.create_connection(("127.0.0.1", 22), 2)), "shadow": tried(lambda: open("/etc/shadow")),
                 "namespace": tried(lambda: os.unshare(os.CLONE_NEWUSER) if hasattr(os, "unshare") else 1/1 and open("/none"))}))
             """
@@ -73,6 +75,8 @@ import Testing
         #expect((said["processes"] as? Int ?? 99) <= 3)
         #expect(["OSError", "PermissionError"].contains(said["write"] as? String), "\(line)")
         #expect(said["root_write"] as? String == "OSError" || said["root_write"] as? String == "PermissionError", "\(line)")
+        #expect(["OSError", "PermissionError"].contains(said["dev_write"] as? String), "\(line)")
+        #expect((said["may_write"] as? [String])?.allSatisfy { $0.contains("TextIOWrapper") } == true, "\(line)")
         #expect(said["network"] as? String == "ConnectionRefusedError", "\(line)")
         #expect(said["shadow"] as? String == "FileNotFoundError", "\(line)")
         // Its options, and with them what it was given, are in no argument that others could read.

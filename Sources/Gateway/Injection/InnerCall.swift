@@ -16,8 +16,6 @@ struct InnerCall: Sendable {
     let caller: ToolGateway.Caller
     /// Servers whose tools could not be had.
     let missing: [String]
-    /// What the first request ends with: turns are found again by it.
-    let before: String?
 
     private(set) var request: InjectedRequest
     private(set) var answer: InjectedAnswer
@@ -29,7 +27,7 @@ struct InnerCall: Sendable {
 
     init(
         _ gateway: Gateway, _ call: GatewayCall, _ request: InjectedRequest, _ tools: InjectedTools, _ caller: ToolGateway.Caller,
-        missing: [String], before: String?
+        missing: [String]
     ) {
         self.gateway = gateway
         self.call = call
@@ -37,7 +35,6 @@ struct InnerCall: Sendable {
         self.tools = tools
         self.caller = caller
         self.missing = missing
-        self.before = before
         answer = InjectedAnswer(request, tools, streamed: true)
     }
 
@@ -163,7 +160,9 @@ struct InnerCall: Sendable {
             turn.waiting = InjectedRound.elements(results, request.api)
             turn.elements += turn.waiting
         }
-        var keys = [TurnKey.key(calls: round.clientCalls, text: texts.joined(), after: before)].compactMap { $0 }
+        // As the client sent it: that is what it sends again.
+        let conversation = InjectedRequest(call.body, request.api)?.conversation ?? ""
+        var keys = [TurnKey.key(calls: round.clientCalls, text: texts.joined(), in: conversation)].compactMap { $0 }
         if request.api == .responses, let shown = answer.shownResponse { keys.append(TurnKey.key(response: shown)) }
         await gateway.hiddenTurns.keep(turn, keys, call.principal)
     }
@@ -177,19 +176,19 @@ extension Gateway {
         _ call: GatewayCall, _ api: ModelProtocol, _ offers: [OrganizationID: InjectionOffer]
     ) async throws -> InnerCall? {
         guard call.injected == nil, let wanted = try offers[call.principal.organization]?.wanted(call), !wanted.isEmpty,
-            var request = InjectedRequest(call.body, api), request.asksForOneAnswer
+            var request = InjectedRequest(call.body, api), request.asksForOneAnswer, !request.isOfConversation
         else { return nil }
         let client = ClientProgram.detect(headers: call.headers, metadataUserID: nil).client
         let session = await tools.sessions.ofModels(call.principal, client: client)
         let caller = ToolGateway.Caller(principal: call.principal, session: session, requestID: call.requestID)
         let (listed, missing) = try await tools.tools(caller, of: wanted)
         let injected = InjectedTools(listed, taken: request.toolNames)
-        if injected.isEmpty, missing.isEmpty { return nil }
-        let before = request.turns?.last
+        let without = injected.shutOut.union(missing.keys)
+        if injected.isEmpty, without.isEmpty { return nil }
         request.restore(await hiddenTurns.find(request.turnKeys, call.principal))
         if !injected.isEmpty { request.add(injected) }
         var made = call
         made.trace = nil
-        return InnerCall(self, made, request, injected, caller, missing: missing.keys.sorted(), before: before)
+        return InnerCall(self, made, request, injected, caller, missing: without.sorted())
     }
 }

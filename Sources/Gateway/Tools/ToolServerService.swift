@@ -224,7 +224,8 @@ package struct ToolServerService: Sendable {
             server.oauthClientID = client.isEmpty ? nil : client
         }
         if let injection = change.injection { server.injection = injection }
-        if let headers = change.headers {
+        // Of a program the same field is its environment.
+        if let headers = change.headers, !server.isProgram {
             try ToolServerCheck.check(headers: headers)
             server.headers = headers
         }

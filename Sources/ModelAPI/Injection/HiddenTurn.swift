@@ -1,3 +1,5 @@
+import Crypto
+
 /// What a client never saw of a turn: the model's calls of injected tools, and their results. In the client's next request it takes the place of
 /// what the client saw, so that the model reads its own turn again, signatures and order included. A pure value.
 package struct HiddenTurn: Sendable, Codable, Equatable {
@@ -14,15 +16,17 @@ package struct HiddenTurn: Sendable, Codable, Equatable {
 
 /// By what a turn is found again in the client's next request.
 package enum TurnKey {
+    /// Bound to all that the client said before: other conversations have turns of the same words, and providers that number the calls of
+    /// each answer from nought.
+    ///
     /// - Parameters:
     ///   - calls: ids of the turn's calls of the client's own tools.
     ///   - text: of all the turn.
-    ///   - before: what the turn answered, as JSON.
-    package static func key(calls: [String], text: String, after before: String?) -> String? {
-        if let call = calls.first, !call.isEmpty { return "call \(call)" }
+    ///   - conversation: `InjectedRequest.conversation` of the request that the turn answered.
+    package static func key(calls: [String], text: String, in conversation: String) -> String? {
+        if let call = calls.first, !call.isEmpty { return "call \(conversation) \(call)" }
         let said = text.filter { !$0.isWhitespace }
-        if said.isEmpty { return nil }
-        return "text \(said)\n\(before.map(Element.init)?.text.filter { !$0.isWhitespace } ?? "")"
+        return said.isEmpty ? nil : "text \(conversation) \(said)"
     }
 
     package static func key(response: String) -> String { "response \(response)" }
@@ -33,12 +37,18 @@ package enum TurnKey {
         var calls: [String] = []
         /// The model made it.
         var isAnswer = false
+        /// What the client sends beside text: whose results of tools, what they say, and its pictures and files.
+        var given: [String] = []
 
         init(_ json: String) {
             guard let fields = JSONObjectText(json) else { return }
             let type = fields.string("type")
             isAnswer = fields.string("role").map { $0 == "assistant" } ?? (type?.hasSuffix("_output") == false && type != "message")
-            if let call = fields.string("call_id"), isAnswer { calls.append(call) }
+            if let call = fields.string("call_id") {
+                if isAnswer { calls.append(call) } else { given.append(call) }
+            }
+            if let call = fields.string("tool_call_id") { given.append(call) }
+            if let output = fields["output"] { given.append(Self.said(output)) }
             for call in fields["tool_calls"].flatMap(JSONText.elements) ?? [] {
                 if let id = JSONObjectText(call)?.string("id") { calls.append(id) }
             }
@@ -51,10 +61,33 @@ package enum TurnKey {
                 switch block.string("type") {
                 case "text", "input_text", "output_text": text += block.string("text") ?? ""
                 case "tool_use": if let id = block.string("id") { calls.append(id) }
-                default: break
+                case "tool_result": given += [block.string("tool_use_id") ?? "", block["content"].map(Self.said) ?? ""]
+                default: given += Self.media.compactMap { block[$0] }
                 }
             }
         }
+
+        private static let media = ["source", "image_url", "file_id", "file", "file_url", "file_data", "input_audio"]
+
+        /// The text of a result: a string, blocks, or whatever it is.
+        private static func said(_ value: String) -> String {
+            if let plain = JSONText.string(value) { return plain }
+            return JSONText.elements(value)?.compactMap { JSONObjectText($0)?.string("text") }.joined(separator: "\n") ?? value
+        }
+    }
+
+    /// What the client itself has said so far. Marks of prompt caches, which move from turn to turn, are no part of it.
+    struct Conversation {
+        private var hash = SHA256()
+
+        mutating func add(_ element: Element) {
+            for part in [element.text] + element.given {
+                var part = "\(part.utf8.count):\(part)"
+                part.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
+            }
+        }
+
+        var name: String { hash.finalize().map { String($0, radix: 36) }.joined(separator: ".") }
     }
 
     struct Run {
@@ -66,17 +99,18 @@ package enum TurnKey {
     static func runs(_ turns: [String]) -> [Run] {
         let elements = turns.map(Element.init)
         var runs: [Run] = []
+        var conversation = Conversation()
         var start = 0
         while start < elements.count {
             guard elements[start].isAnswer else {
+                conversation.add(elements[start])
                 start += 1
                 continue
             }
             var end = start + 1
             while end < elements.count, elements[end].isAnswer { end += 1 }
             let run = elements[start..<end]
-            let key = key(
-                calls: run.flatMap(\.calls), text: run.map(\.text).joined(), after: start > 0 ? turns[start - 1] : nil)
+            let key = key(calls: run.flatMap(\.calls), text: run.map(\.text).joined(), in: conversation.name)
             if let key { runs.append(Run(range: start..<end, key: key)) }
             start = end
         }
@@ -87,6 +121,16 @@ package enum TurnKey {
 extension InjectedRequest {
     /// The newest turns are looked for; older ones have been forgotten.
     private static let mostRuns = 200
+
+    /// Names all that the client itself has said, up to here.
+    package var conversation: String {
+        var conversation = TurnKey.Conversation()
+        for turn in turns ?? [] {
+            let element = TurnKey.Element(turn)
+            if !element.isAnswer { conversation.add(element) }
+        }
+        return conversation.name
+    }
 
     /// By what turns of this conversation may be known.
     package var turnKeys: [String] {

@@ -77,16 +77,19 @@ package struct InjectedAnswer: Sendable {
             return ByteBuffer()
         }
         // A comment keeps the connection alive: it must not wait for the next event.
-        if chunk.readableBytes < 64, splitter.isBetweenEvents,
-            chunk.getInteger(at: chunk.readerIndex, as: UInt8.self) == UInt8(ascii: ":"),
-            chunk.readableBytesView.suffix(2).elementsEqual("\n\n".utf8)
-        {
-            return chunk
-        }
+        if splitter.isBetweenEvents, Self.isComment(chunk) { return chunk }
         try reader.feed(chunk)
         var output = ByteBuffer()
         for event in try splitter.split(chunk) { take(event, &output) }
         return output
+    }
+
+    /// A short one alone: behind the comment there may be an event in the same piece.
+    private static func isComment(_ chunk: ByteBuffer) -> Bool {
+        let bytes = chunk.readableBytesView
+        let colon = UInt8(ascii: ":")
+        guard bytes.count < 64, bytes.first == colon, bytes.suffix(2).elementsEqual("\n\n".utf8) else { return false }
+        return bytes.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }).allSatisfy { $0.first == colon }
     }
 
     private mutating func take(_ event: EventSplitter.Event, _ output: inout ByteBuffer) {

@@ -32,6 +32,9 @@ package struct InjectedRequest: Sendable {
     /// Of several answers side by side, none could be gone on with.
     package var asksForOneAnswer: Bool { ["1", "null"].contains(fields["n"] ?? "1") }
 
+    /// Responses: the provider adds each round to a conversation that it keeps, hidden calls and all, and would have them twice.
+    package var isOfConversation: Bool { api == .responses && fields["conversation"].map { $0 != "null" } == true }
+
     /// The answer is kept at the provider, which then knows what it reasoned.
     package var isStored: Bool { fields["store"] != "false" }
 

@@ -45,6 +45,8 @@ package struct InjectedTools: Sendable, Equatable {
     private var places: [String: Int] = [:]
     /// How many were left out: too many, or of a name that the client has a tool of.
     package private(set) var leftOut = 0
+    /// Servers that have tools, none of which was taken.
+    package private(set) var shutOut: Set<String> = []
 
     /// - Parameter taken: names of the client's own tools; those stay the client's.
     package init(_ listed: [(server: String, tool: MCPTool)], taken: Set<String>) {
@@ -55,14 +57,17 @@ package struct InjectedTools: Sendable, Equatable {
             let injected = InjectedTool(
                 name: name, server: server, tool: tool.name, description: tool.description ?? "",
                 schema: schema ?? #"{"type":"object"}"#)
-            bytes += injected.schema.utf8.count + injected.description.utf8.count
-            guard all.count < Self.most, bytes <= Self.mostBytes, !taken.contains(name), places[name] == nil else {
+            let size = injected.schema.utf8.count + injected.description.utf8.count
+            guard all.count < Self.most, bytes + size <= Self.mostBytes, !taken.contains(name), places[name] == nil else {
                 leftOut += 1
+                shutOut.insert(server)
                 continue
             }
+            bytes += size
             places[name] = all.count
             all.append(injected)
         }
+        shutOut.subtract(all.map(\.server))
     }
 
     package var isEmpty: Bool { all.isEmpty }

@@ -38,6 +38,8 @@ package struct ProgramSpec: Sendable {
         options += [
             "--proc", "/proc", "--dev", "/dev", "--size", "\(64 << 20)", "--tmpfs", "/tmp", "--size", "\(16 << 20)", "--tmpfs",
             "/dev/shm",
+            // It is in memory as well, of no bounded size; what is mounted below it stays as it is.
+            "--remount-ro", "/dev",
             "--perms", "0700", "--size", "\(64 << 20)", "--tmpfs", "/home", "--setenv", "PATH", configuration.toolPath,
             "--setenv", "HOME", "/home", "--setenv", "LANG", "C.UTF-8",
         ]

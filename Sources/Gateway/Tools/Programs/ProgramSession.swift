@@ -103,26 +103,28 @@ final class ProgramSession: ToolLink {
             state.opening = opening
             return opening
         }
+        try await opening.value
+    }
+
+    private func start() async throws {
+        let run = state.withLockedValue { state in
+            state.run += 1
+            state.startedAt = .now
+            return state.run
+        }
         do {
-            try await opening.value
+            try await start(run)
         } catch {
-            let program = state.withLockedValue { state -> (any ToolProgram)? in
-                guard state.opening == opening else { return nil }
-                state.opening = nil
-                if state.program == nil { state.restarts.ended(at: .now, startedAt: .now) }
-                return state.program
-            }
+            let program = state.withLockedValue { $0.run == run ? $0.program : nil }
+            // One that does not say hello rests like one that has ended, before it is stopped: that takes its time.
+            ended(run)
             await program?.stop()
             throw error
         }
     }
 
-    private func start() async throws {
+    private func start(_ run: Int) async throws {
         let (lines, line) = AsyncStream.makeStream(of: String.self)
-        let run = state.withLockedValue { state in
-            state.run += 1
-            return state.run
-        }
         let environment = Dictionary(server.headers.map { ($0.name, $0.value) }) { $1 }
         let program = try starter.start(server.command, environment: environment) { [weak self] text in
             self?.said(text, run)
@@ -132,7 +134,7 @@ final class ProgramSession: ToolLink {
         let runs = state.withLockedValue { state in
             // It may have ended already.
             guard state.run == run, !state.isClosed else { return false }
-            (state.program, state.outgoing, state.startedAt) = (program, line, .now)
+            (state.program, state.outgoing) = (program, line)
             return true
         }
         // Ends with the program: one after the other, whoever says it.
@@ -158,9 +160,10 @@ final class ProgramSession: ToolLink {
         tell(.notification(method: "notifications/initialized", params: nil))
     }
 
+    /// Of no effect for a run that is over.
     private func ended(_ run: Int) {
-        let pending = state.withLockedValue { state -> [Pending] in
-            guard state.run == run else { return [] }
+        let pending = state.withLockedValue { state -> [Pending]? in
+            guard state.run == run else { return nil }
             state.lastWords = state.program?.lastWords ?? ""
             if !state.isClosed { state.restarts.ended(at: .now, startedAt: state.startedAt) }
             state.run += 1
@@ -169,6 +172,7 @@ final class ProgramSession: ToolLink {
             defer { state.pending = [:] }
             return Array(state.pending.values)
         }
+        guard let pending else { return }
         logger.info("the program of an MCP server has ended", metadata: ["server": "\(server.name)"])
         for one in pending { one.events.yield(.ended) }
     }
