@@ -323,6 +323,68 @@ import Testing
         }
     }
 
+    @Test func `a server that hangs holds a model call up once, and calls of tools under way hold none up`() async throws {
+        let wire = Wire.own[0]
+        let model = ScriptedModel([[.text("Hello.")]])
+        let tools = ToolUpstream(isSilent: true)
+        try await Self.with(model, tools) { stage, gateway in
+            let (ends, end) = AsyncStream.makeStream(of: Never.self)
+            let under = try (0..<ToolGateway.mostCallsOfUser).map { _ in
+                try gateway.tools.run(stage.user.user) { for await _ in ends {} }
+            }
+            for number in 1...2 {
+                let answer = await gateway.call(Self.call(stage, wire, wire.body(Self.question)))
+                let text = await answer.text()
+                #expect(text == ScriptedModel.whole([.text("Hello.")], number, .messages), "\(text)")
+                #expect(answer.header("x-slipway-tools-missing") == "tools")
+            }
+            end.finish()
+            for task in under { await task.value }
+            #expect(tools.seen("tools/list").count == 1 && model.bodies.count == 2)
+        }
+    }
+
+    @Test(arguments: Wire.own.filter { $0.api == .responses })
+    func `an answer that is cut in a later round can be gone on with by its id`(wire: Wire) async throws {
+        let model = ScriptedModel(
+            [
+                [.text("I look."), .call("tools__echo", id: "call_a", arguments: "{}")],
+                [.text("Half"), .call("tools__echo", id: "call_b", arguments: "{}")], [.text("Rest.")],
+            ], cut: 2)
+        try await Self.with(model) { stage, gateway in
+            let text = await gateway.call(Self.call(stage, wire, wire.body(Self.question))).text()
+            #expect(text.contains("max_output_tokens") && !text.contains("call_b"), "\(text)")
+            let shown = wire.isStream ? "resp_1" : "resp_2"
+            #expect(text.contains(#""id":"\#(shown)""#), "\(text)")
+            let body = wire.body(Self.question).replacing(#""x":"#, with: #""previous_response_id":"\#(shown)","x":"#)
+            let end = await gateway.call(Self.call(stage, wire, body)).text()
+            #expect(try Self.read(end, wire).text == "Rest.", "\(end)")
+            let last = try #require(model.bodies.last)
+            #expect(model.bodies.count == 3 && last.contains(#""previous_response_id":"resp_2""#), "\(last)")
+            #expect(
+                last.contains(#""call_id":"call_b""#) && last.contains("It was not called.") && !last.contains("call_a"), "\(last)")
+            #expect(try await stage.toolCalls() == ["echo allow ok"])
+        }
+    }
+
+    @Test func `another server knows what a client never saw, and reads no more of it than the newest 16 MiB`() async throws {
+        try await Stage.with { stage in
+            try await stage.gateway { here in
+                try await stage.gateway { there in
+                    var turn = HiddenTurn()
+                    turn.elements = [String(repeating: "x", count: HiddenTurns.largest - 10_000)]
+                    let names = (0..<5).map { "turn \($0)" }
+                    for name in names { await here.hiddenTurns.keep(turn, [name], stage.user) }
+                    #expect(await here.hiddenTurns.find(names, stage.user).count == 5)
+                    let found = await there.hiddenTurns.find(names, stage.user)
+                    #expect(found.keys.sorted() == Array(names.dropFirst()) && found["turn 4"] == turn)
+                    let stranger = try await Stage.makeUser(stage.pool, "eve")
+                    #expect(await there.hiddenTurns.find(names, stranger).isEmpty)
+                }
+            }
+        }
+    }
+
     @Test func `a client that leaves while a tool works withdraws its call`() async throws {
         let wire = Wire.own[3]
         let model = ScriptedModel([[.text("First."), .call("tools__echo", id: "call_a", arguments: "{}")], [.text("Second.")]])

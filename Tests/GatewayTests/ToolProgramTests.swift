@@ -26,7 +26,8 @@ import Testing
         private let script: Script
         /// The version of the protocol that it says hello with.
         private let hello: String
-        private let state = NIOLockedValueBox((starts: [(command: [String], environment: [String: String])](), lines: [String]()))
+        private let state = NIOLockedValueBox(
+            (starts: [(command: [String], environment: [String: String])](), lines: [String](), ends: 0))
 
         init(hello: String = "2024-11-05", _ script: @escaping Script = { _, id, _, run in run.say(text(id, "done")) }) {
             self.hello = hello
@@ -35,6 +36,7 @@ import Testing
 
         var starts: [(command: [String], environment: [String: String])] { state.withLockedValue { $0.starts } }
         var lines: [String] { state.withLockedValue { $0.lines } }
+        var ends: Int { state.withLockedValue { $0.ends } }
 
         func start(
             _ command: [String], environment: [String: String], onLine: @escaping @Sendable (String) -> Void,
@@ -49,7 +51,10 @@ import Testing
                         defer { ended = true }
                         return !ended
                     }
-                    if isFirst { onEnd() }
+                    if isFirst {
+                        self.state.withLockedValue { $0.ends += 1 }
+                        onEnd()
+                    }
                 }, played: self)
         }
 
@@ -171,6 +176,34 @@ import Testing
                 return error.message.contains("started again in 2 s")
             }
             #expect(played.starts.count == 2)
+        }
+    }
+
+    @Test func `one that is disabled, changed at another replica or removed is ended`() async throws {
+        let played = Played()
+        try await Self.with(played) { stage, gateway, client in
+            try await Self.register(stage, gateway)
+            func set(enabled: Bool) async throws {
+                var change = ToolServerService.Change()
+                change.isEnabled = enabled
+                _ = try await gateway.tools.servers.update(stage.user, name: "notes", change)
+            }
+            _ = try await client.call("notes__echo").get()
+            try await set(enabled: false)
+            try await eventually { played.ends == 1 }
+            try await set(enabled: true)
+            _ = try await client.call("notes__echo").get()
+            let store = gateway.tools.servers.store
+            await gateway.tools.servers.programs.sweep(store)
+            #expect(played.ends == 1)
+            _ = try await stage.pool.execute("UPDATE ai_mcp_servers SET enabled = false")
+            await gateway.tools.servers.programs.sweep(store)
+            #expect(played.ends == 2)
+            _ = try await stage.pool.execute("UPDATE ai_mcp_servers SET enabled = true")
+            _ = try await client.call("notes__echo").get()
+            try await gateway.tools.servers.delete(stage.user, name: "notes")
+            try await eventually { played.ends == 3 }
+            #expect(played.starts.count == 3)
         }
     }
 

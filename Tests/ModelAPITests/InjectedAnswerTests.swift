@@ -97,9 +97,11 @@ import Testing
         var hidden = HiddenTurn()
         hidden.elements = [#"{"role":"assistant","content":"hidden"}"#]
         var own = try request(turns)
-        own.restore([said: hidden])
+        own.restore([said: hidden], upTo: 200)
+        #expect(own.turns == turns)
+        own.restore([said: hidden], upTo: 10_000)
         var others = try request(Self.turns(api, "hello", call: "mine:0", result: "1"))
-        others.restore([said: hidden, called: hidden])
+        others.restore([said: hidden, called: hidden], upTo: 10_000)
         #expect(own.turns?[3].contains("hidden") == true && others.turns?.contains { $0.contains("hidden") } == false)
     }
 
@@ -237,6 +239,33 @@ import Testing
         let shown = String(buffer: try answer.take(ByteBuffer(string: ": keep-alive\n\ndata: [DONE]\n\n")))
         #expect(!shown.contains("[DONE]"), "\(shown)")
         _ = answer.endRound()
+    }
+
+    @Test func `a later round that fails shows nothing that is hidden, and what the client has`() throws {
+        var answer = InjectedAnswer(
+            try Self.request(.responses, #"{"input":[],"tools":[{"name":"mine"}]}"#), Self.tools, streamed: true)
+        let name = Self.name()
+        let call = #"{"type":"function_call","call_id":"t","name":"\#(name)","arguments":"{}"}"#
+        let shown = #"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hm."}]}"#
+        func event(_ type: String, _ id: String, _ output: String) -> ByteBuffer {
+            ByteBuffer(
+                string:
+                    "data: {\"type\":\"\(type)\",\"response\":{\"id\":\"\(id)\",\"tools\":[{\"name\":\"\(name)\"}],\"output\":[\(output)],\"usage\":{\"input_tokens\":2}}}\n\n"
+            )
+        }
+        answer.begin()
+        _ = try answer.take(event("response.created", "resp_1", ""))
+        _ = try answer.take(event("response.completed", "resp_1", "\(shown),\(call)"))
+        #expect(answer.endRound().calls.map(\.id) == ["t"])
+        answer.begin()
+        _ = try answer.take(event("response.created", "resp_2", ""))
+        let text = String(buffer: try answer.take(event("response.failed", "resp_2", call)))
+        _ = answer.endRound()
+        #expect(!text.contains(name) && !text.contains("resp_2"), "\(text)")
+        #expect(
+            text.contains(#""id":"resp_1""#) && text.contains(#""tools":[{"name":"mine"}]"#)
+                && text.contains(#""output":[\#(shown)]"#)
+                && text.contains(#""input_tokens":4"#), "\(text)")
     }
 
     @Test(arguments: [ModelProtocol.messages, .chatCompletions])

@@ -7,7 +7,7 @@ import NIOCore
 /// Rules about content, before a prompt is sent.
 extension Gateway {
     /// Looking through more than this would keep the event loop that the call runs on from its other connections.
-    private static let largestInPlace = 32 << 10
+    static let largestInPlace = 32 << 10
 
     /// Looks through the prompt: what rules take out of it is gone from `call` afterwards, and from all that is recorded of it.
     ///

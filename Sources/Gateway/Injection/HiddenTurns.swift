@@ -12,6 +12,8 @@ final class HiddenTurns: Sendable {
     static let mostBytes = 64 << 20
     /// One that is longer is forgotten: the model then reads of the turn what the client saw.
     static let largest = 4 << 20
+    /// Of sealed turns that are read for one request.
+    static let mostRead = 16 << 20
 
     private struct Place: Hashable {
         var user: UserID
@@ -68,7 +70,7 @@ final class HiddenTurns: Sendable {
         }
     }
 
-    /// Those that are known, by their names.
+    /// Those that are known, by their names; of those that only the database has, the newest.
     func find(_ names: [String], _ principal: Principal) async -> [String: HiddenTurn] {
         if names.isEmpty { return [:] }
         var found: [String: HiddenTurn] = [:]
@@ -87,9 +89,12 @@ final class HiddenTurns: Sendable {
         let rows =
             (try? await pool.query(
                 """
-                SELECT id, key, sealed FROM ai_hidden_turns
-                WHERE organization_id = \(principal.organization) AND user_id = \(principal.user)
-                  AND key = ANY(\(Array(missing.keys))) AND created_at > now() - interval '1 day'
+                SELECT id, key, sealed FROM (
+                    SELECT id, key, sealed, sum(octet_length(sealed)) OVER (ORDER BY created_at DESC, id) AS bytes
+                    FROM ai_hidden_turns
+                    WHERE organization_id = \(principal.organization) AND user_id = \(principal.user)
+                      AND key = ANY(\(Array(missing.keys))) AND created_at > now() - interval '1 day'
+                ) turns WHERE bytes <= \(Self.mostRead)
                 """)) ?? []
         for row in rows {
             guard let id = try? row["id", as: UUID.self], let key = try? row["key", as: Data.self], let name = missing[key],

@@ -1,4 +1,5 @@
 import Core
+import HTTPTransport
 import ModelAPI
 import NIOCore
 
@@ -24,6 +25,8 @@ struct InnerCall: Sendable {
     private var texts: [String] = []
     private var rounds = 1
     private var isLast = false
+    /// Responses: the provider's id of the answer before this one, and the results that it waits for.
+    private var former: (response: String?, waiting: [String]) = (nil, [])
 
     init(
         _ gateway: Gateway, _ call: GatewayCall, _ request: InjectedRequest, _ tools: InjectedTools, _ caller: ToolGateway.Caller,
@@ -89,7 +92,12 @@ struct InnerCall: Sendable {
         texts.append(round.text)
         let isWhole = round.isComplete && ![.maxTokens, .contextExceeded, .refusal].contains(round.stop)
         guard isWhole, !round.calls.isEmpty, !isLast || !round.clientCalls.isEmpty else {
-            if isWhole, rounds > 1, round.calls.isEmpty { await remember(round, []) }
+            if isWhole, round.calls.isEmpty {
+                if rounds > 1 { await remember(round, []) }
+            } else if request.api == .responses, rounds > 1 || !round.calls.isEmpty {
+                // The client can go on with it by its id: the provider then waits for results.
+                await remember(round, round.calls.map { .init(id: $0.id, text: "It was not called.", isError: true) }, isCut: true)
+            }
             return nil
         }
         let isAtLimit = rounds >= Self.mostRounds
@@ -100,7 +108,8 @@ struct InnerCall: Sendable {
             return nil
         }
         if Task.isCancelled { return refused(AppError(.unavailable, "The call was cancelled.")) }
-        let elements = round.turn + InjectedRound.elements(results, request.api)
+        former = (round.response, InjectedRound.elements(results, request.api))
+        let elements = round.turn + former.waiting
         request.append(elements)
         added += elements
         rounds += 1
@@ -150,7 +159,8 @@ struct InnerCall: Sendable {
 
     // MARK: What the client does not see
 
-    private func remember(_ round: InjectedRound, _ results: [InjectedRound.Result]) async {
+    /// - Parameter isCut: the client can go on with it by its id alone; by what it saw it goes on with just that.
+    private func remember(_ round: InjectedRound, _ results: [InjectedRound.Result], isCut: Bool = false) async {
         var turn = HiddenTurn()
         turn.elements = added + round.turn
         turn.response = round.response
@@ -159,10 +169,16 @@ struct InnerCall: Sendable {
         } else {
             turn.waiting = InjectedRound.elements(results, request.api)
             turn.elements += turn.waiting
+            // One that broke off before the provider told its id: the one before it waits still.
+            if round.response == nil { (turn.response, turn.waiting) = former }
         }
+        var keys: [String] = []
         // As the client sent it: that is what it sends again.
-        let conversation = InjectedRequest(call.body, request.api)?.conversation ?? ""
-        var keys = [TurnKey.key(calls: round.clientCalls, text: texts.joined(), in: conversation)].compactMap { $0 }
+        if !isCut, let conversation = InjectedRequest(call.body, request.api)?.conversation,
+            let key = TurnKey.key(calls: round.clientCalls, text: texts.joined(), in: conversation)
+        {
+            keys.append(key)
+        }
         if request.api == .responses, let shown = answer.shownResponse { keys.append(TurnKey.key(response: shown)) }
         await gateway.hiddenTurns.keep(turn, keys, call.principal)
     }
@@ -175,18 +191,25 @@ extension Gateway {
     func inner(
         _ call: GatewayCall, _ api: ModelProtocol, _ offers: [OrganizationID: InjectionOffer]
     ) async throws -> InnerCall? {
-        guard call.injected == nil, let wanted = try offers[call.principal.organization]?.wanted(call), !wanted.isEmpty,
-            var request = InjectedRequest(call.body, api), request.asksForOneAnswer, !request.isOfConversation
-        else { return nil }
+        guard call.injected == nil, let wanted = try offers[call.principal.organization]?.wanted(call), !wanted.isEmpty else {
+            return nil
+        }
+        if call.body.readableBytes <= Self.largestInPlace { return try await inner(call, api, wanted) }
+        // Reading it takes too long for the thread of many connections.
+        return try await withTaskExecutorPreference(globalConcurrentExecutor) { try await inner(call, api, wanted) }
+    }
+
+    private func inner(_ call: GatewayCall, _ api: ModelProtocol, _ wanted: Set<String>) async throws -> InnerCall? {
+        guard var request = InjectedRequest(call.body, api), request.asksForOneAnswer, !request.isOfConversation else { return nil }
         let client = ClientProgram.detect(headers: call.headers, metadataUserID: nil).client
         let session = await tools.sessions.ofModels(call.principal, client: client)
         let caller = ToolGateway.Caller(principal: call.principal, session: session, requestID: call.requestID)
-        let (listed, missing) = try await tools.tools(caller, of: wanted)
+        let (listed, missing) = try await tools.offered(caller, of: wanted)
         let injected = InjectedTools(listed, taken: request.toolNames)
         let without = injected.shutOut.union(missing.keys)
         if injected.isEmpty, without.isEmpty { return nil }
-        request.restore(await hiddenTurns.find(request.turnKeys, call.principal))
         if !injected.isEmpty { request.add(injected) }
+        request.restore(await hiddenTurns.find(request.turnKeys, call.principal), upTo: HTTPClientRequest.maxBodyBytes)
         var made = call
         made.trace = nil
         return InnerCall(self, made, request, injected, caller, missing: without.sorted())

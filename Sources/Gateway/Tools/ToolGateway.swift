@@ -18,6 +18,7 @@ package final class ToolGateway: Sendable {
     package let calls: ToolCallStore
     let sessions: ToolSessions
     private let programs: ProgramSessions
+    private let offered = OfferedListings()
     private let recorder: ToolRecorder
     private let settings: SettingsCache
     private let transport: HTTPTransport
@@ -91,19 +92,36 @@ package final class ToolGateway: Sendable {
 
     /// The tools that somebody may use, of all servers; and why those of some are missing, by server.
     func tools(_ caller: Caller) async throws -> (tools: [(server: String, tool: MCPTool)], missing: [String: String]) {
-        try await counting(caller.principal.user) { try await listed(caller) { _ in true } }
+        try await counting(caller.principal.user) { try await listed(caller, { _ in true }) { try await $1() } }
     }
 
-    /// The same of these servers.
-    func tools(_ caller: Caller, of names: Set<String>) async throws -> (
+    /// The same of these servers, for a model call: it waits for none of them for long, needs none of them, and counts with the calls of
+    /// models alone.
+    ///
+    /// - Throws: `CancellationError`.
+    func offered(_ caller: Caller, of names: Set<String>) async throws -> (
         tools: [(server: String, tool: MCPTool)], missing: [String: String]
     ) {
-        try await counting(caller.principal.user) { try await listed(caller) { names.contains($0) } }
+        do {
+            let listed = try await listed(caller, { names.contains($0) }) { [offered] access, list in
+                try await offered.tools(access, caller.principal.user, list)
+            }
+            try Task.checkCancellation()
+            return listed
+        } catch {
+            if error is CancellationError || Task.isCancelled { throw CancellationError() }
+            logger.warning("The tools of MCP servers cannot be put into a model call: \(error)")
+            let message = MCPError(anything: error).message
+            return ([], Dictionary(uniqueKeysWithValues: names.map { ($0, message) }))
+        }
     }
 
-    private func listed(_ caller: Caller, _ isWanted: (String) -> Bool) async throws -> (
-        tools: [(server: String, tool: MCPTool)], missing: [String: String]
-    ) {
+    /// - Parameter list: asks one of them.
+    private func listed(
+        _ caller: Caller, _ isWanted: (String) -> Bool,
+        _ list:
+            @escaping @Sendable (ToolServerStore.Access, @escaping @Sendable () async throws -> [MCPTool]) async throws -> [MCPTool]
+    ) async throws -> (tools: [(server: String, tool: MCPTool)], missing: [String: String]) {
         let accesses = try await servers.store.all(caller.principal).filter { $0.server.isEnabled && isWanted($0.server.name) }
         let guarding = ToolGuard(try settings.current(), caller.principal, client: caller.session.client)
         return await withTaskGroup(of: (ToolServerStore.Access, Result<[MCPTool], any Error>).self) { group in
@@ -115,8 +133,11 @@ package final class ToolGateway: Sendable {
                 }
                 group.addTask { [self] in
                     do {
-                        let fresh = try await logins.fresh(access, caller.principal)
-                        return (access, .success(try await link(fresh, caller.session).tools()))
+                        let tools = try await list(access) {
+                            let fresh = try await self.logins.fresh(access, caller.principal)
+                            return try await self.link(fresh, caller.session).tools()
+                        }
+                        return (access, .success(tools))
                     } catch { return (access, .failure(error)) }
                 }
             }
@@ -130,6 +151,8 @@ package final class ToolGateway: Sendable {
                         server.rules.decide(server: server.name, tool: $0.name).isAllowed
                             && guarding?.refusesAlways(server: server.name, tool: $0.name) != true
                     }.map { (server.name, $0) }
+                case .failure(let known as OfferedListings.Known):
+                    missing[server.name] = MCPError(anything: known.error).message
                 case .failure(let error):
                     missing[server.name] = MCPError(anything: error).message
                     logger.warning("The tools of an MCP server cannot be listed: \(error)", metadata: ["server": "\(server.name)"])
@@ -351,7 +374,7 @@ package final class ToolGateway: Sendable {
             turns += 1
             if turns % 60 == 0 {
                 await sessions.sweep()
-                await programs.sweep()
+                await programs.sweep(servers.store)
             }
             try? await Task.sleep(for: .seconds(1))
         }

@@ -84,6 +84,7 @@ package struct ToolServerService: Sendable {
                 Listed(server: server, isSignedIn: isSignedIn && !moves), [try Self.fact(principal, "mcp_server.update", server)]
             )
         }
+        programs.end(changed.server.id)
         try await settings.refresh()
         return changed
     }
@@ -94,6 +95,7 @@ package struct ToolServerService: Sendable {
             guard try await store.delete(server, connection) else { throw Self.missing(name) }
             return ((), [try Self.fact(principal, "mcp_server.delete", server)])
         }
+        programs.end(server.id)
         try await settings.refresh()
     }
 

@@ -54,6 +54,12 @@ struct ToolServerStore: Sendable {
         }
     }
 
+    /// When those that are programs and may run were changed, of all organizations.
+    func programs() async throws -> [UUID: Date] {
+        let rows = try await pool.query("SELECT id, updated_at FROM ai_mcp_servers WHERE enabled AND command IS NOT NULL")
+        return Dictionary(uniqueKeysWithValues: try rows.map { (try $0["id", as: UUID.self], try $0["updated_at", as: Date.self]) })
+    }
+
     /// The server as it is now; nobody changes it before the transaction ends.
     func locked(_ organization: OrganizationID, name: String, _ connection: PostgresConnection) async throws -> ToolServer? {
         try await connection.query(

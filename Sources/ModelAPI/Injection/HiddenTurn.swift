@@ -12,6 +12,9 @@ package struct HiddenTurn: Sendable, Codable, Equatable {
     package var waiting: [String] = []
 
     package init() {}
+
+    /// Of what it adds to a request.
+    var size: Int { (elements + results).reduce(0) { $0 + $1.utf8.count + 1 } }
 }
 
 /// By what a turn is found again in the client's next request.
@@ -139,12 +142,16 @@ extension InjectedRequest {
         return keys
     }
 
-    /// Puts back what the client never saw.
-    package mutating func restore(_ found: [String: HiddenTurn]) {
+    /// Puts back what the client never saw, the newest first.
+    ///
+    /// - Parameter limit: of the bytes of the body. A turn that goes beyond stays what the client sent.
+    package mutating func restore(_ found: [String: HiddenTurn], upTo limit: Int) {
         if found.isEmpty { return }
         guard var turns else { return }
+        var room = limit - fields.text.utf8.count
+        if let previousResponse, let turn = found[TurnKey.key(response: previousResponse)] { room -= turn.size }
         for run in TurnKey.runs(turns).reversed() {
-            guard let turn = found[run.key] else { continue }
+            guard let turn = found[run.key], turn.size <= room else { continue }
             if api == .messages, !turn.results.isEmpty {
                 // Results have to follow their calls at once.
                 guard run.range.upperBound < turns.count,
@@ -157,6 +164,7 @@ extension InjectedRequest {
                 elements.append(Self.marking(last, mark))
             }
             turns.replaceSubrange(run.range, with: elements)
+            room -= turn.size
         }
         if let previousResponse, let turn = found[TurnKey.key(response: previousResponse)], let response = turn.response {
             replacePreviousResponse(response)

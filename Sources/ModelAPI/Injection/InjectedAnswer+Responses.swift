@@ -14,7 +14,10 @@ extension InjectedAnswer {
         case "response.completed", "response.incomplete":
             read(fields.object("response") ?? JSONObjectText())
             ending.append(event)
-        case "response.failed": write(event, fields, &output)
+        case "response.failed":
+            var fields = fields
+            if let response = fields.object("response") { fields["response"] = failed(response).text }
+            write(event, fields, &output)
         default:
             guard let index = fields["output_index"].flatMap({ Int($0) }) else { return write(event, fields, &output) }
             if type == "response.output_item.added" {
@@ -47,6 +50,17 @@ extension InjectedAnswer {
     private func shown(_ response: JSONObjectText) -> JSONObjectText {
         var response = response
         if response["tools"] != nil { response["tools"] = clientTools ?? "[]" }
+        return response
+    }
+
+    /// As far as it came, of all rounds.
+    private func failed(_ response: JSONObjectText) -> JSONObjectText {
+        var response = shown(response)
+        if let id { response["id"] = id }
+        let output = response["output"].flatMap(JSONText.elements) ?? []
+        let own = output.filter { JSONObjectText($0).map(isHidden) != true }
+        if !items.isEmpty || own.count < output.count { response["output"] = "[" + (items + own).joined(separator: ",") + "]" }
+        if let total { response["usage"] = UsageSum.add(total, response.object("usage"))?.text }
         return response
     }
 

@@ -3,7 +3,7 @@ import NIOCore
 /// A client's request into which tools, answers and results of tools are put. The values of all its fields stay byte for byte.
 package struct InjectedRequest: Sendable {
     package let api: ModelProtocol
-    private var fields: JSONObjectText
+    private(set) var fields: JSONObjectText
     /// Of the client; nil when it has none.
     package let clientTools: String?
 

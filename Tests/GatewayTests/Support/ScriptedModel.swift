@@ -23,8 +23,21 @@ final class ScriptedModel: Sendable {
     }
 
     private let state: NIOLockedValueBox<State>
+    /// Responses: the number of the answer that its limit of tokens cuts.
+    private let cut: Int?
+
     /// The last answer is given again and again.
-    init(_ answers: [[Part]]) { state = NIOLockedValueBox(State(answers: answers)) }
+    init(_ answers: [[Part]], cut: Int? = nil) {
+        state = NIOLockedValueBox(State(answers: answers))
+        self.cut = cut
+    }
+
+    private func cutting(_ text: String, _ number: Int) -> String {
+        if number != cut { return text }
+        return text.replacingOccurrences(of: "response.completed", with: "response.incomplete").replacingOccurrences(
+            of: #""status":"completed","model""#,
+            with: #""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"model""#)
+    }
 
     var bodies: [String] { state.withLockedValue { $0.bodies } }
     var heads: [String] { state.withLockedValue { $0.heads } }
@@ -49,10 +62,10 @@ final class ScriptedModel: Sendable {
                 if isStream {
                     let events = Self.events(parts, number, api)
                     try await connection.send(Upstream.head("text/event-stream"))
-                    for event in events { try await connection.send(Upstream.chunk(event)) }
+                    for event in events { try await connection.send(Upstream.chunk(self.cutting(event, number))) }
                     try await connection.send(Upstream.lastChunk)
                 } else {
-                    let whole = Self.whole(parts, number, api)
+                    let whole = self.cutting(Self.whole(parts, number, api), number)
                     try await connection.send(Upstream.head(length: whole.utf8.count) + whole)
                 }
             }

@@ -22,13 +22,17 @@ final class ToolUpstream: Sendable {
     let tools: [String]
     /// Each page of its list of tools has one more behind it.
     let isEndless: Bool
+    /// It never answers who asks for its tools.
+    let isSilent: Bool
     private let answer: Answer
 
     init(
-        tools: [String] = ["echo", "delete_all"], isEndless: Bool = false, _ answer: @escaping Answer = ToolUpstream.text("done")
+        tools: [String] = ["echo", "delete_all"], isEndless: Bool = false, isSilent: Bool = false,
+        _ answer: @escaping Answer = ToolUpstream.text("done")
     ) {
         self.tools = tools
         self.isEndless = isEndless
+        self.isSilent = isSilent
         self.answer = answer
     }
 
@@ -78,6 +82,7 @@ final class ToolUpstream: Sendable {
                 connection,
                 #"{"jsonrpc":"2.0","id":\#(id),"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"t","version":"1"}}}"#,
                 extra: "Mcp-Session-Id: \(name)\r\n")
+        case "tools/list" where isSilent: _ = try await connection.request()
         case "tools/list":
             let list = self.tools.map {
                 #"{"name":"\#($0)","description":"A tool.","inputSchema":{"type":"object"},"x":1.0}"#

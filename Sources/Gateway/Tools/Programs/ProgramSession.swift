@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import Logging
 import ModelAPI
 import NIOConcurrencyHelpers
@@ -50,6 +51,8 @@ final class ProgramSession: ToolLink {
         self.logger = logger
     }
 
+    /// The server's, as it was when this was begun.
+    var updatedAt: Date { server.updatedAt }
     var idleSince: ContinuousClock.Instant? { state.withLockedValue { $0.pending.isEmpty ? $0.usedAt : nil } }
 
     // MARK: What it is used for

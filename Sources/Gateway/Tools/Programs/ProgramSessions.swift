@@ -49,14 +49,28 @@ final class ProgramSessions: Sendable {
         return session
     }
 
-    func sweep() async {
+    /// The server was changed, or is gone: its program must not go on with what it was given.
+    func end(_ server: UUID) {
+        let session = state.withLockedValue { $0.sessions.removeValue(forKey: server) }
+        // Nobody waits for it, as above.
+        if let session { Task { await session.close() } }
+    }
+
+    /// Ends those that nobody uses, and those of servers that were changed, disabled or removed at another replica.
+    func sweep(_ store: ToolServerStore) async {
+        // Those that run before the servers are read: what is begun meanwhile may be newer than what is read.
+        let before = state.withLockedValue { $0.sessions }
+        if before.isEmpty { return }
+        let current = try? await store.programs()
         let now = ContinuousClock.now
-        let idle = state.withLockedValue { state in
-            let idle = state.sessions.filter { $0.value.idleSince.map { $0.duration(to: now) > Self.longestIdle } ?? false }
-            for id in idle.keys { state.sessions[id] = nil }
-            return Array(idle.values)
+        let over = before.filter { id, session in
+            if let current, current[id] != session.updatedAt { return true }
+            return session.idleSince.map { $0.duration(to: now) > Self.longestIdle } ?? false
         }
-        for session in idle { await session.close() }
+        state.withLockedValue { state in
+            for (id, session) in over where state.sessions[id] === session { state.sessions[id] = nil }
+        }
+        await withDiscardingTaskGroup { group in for session in over.values { group.addTask { await session.close() } } }
     }
 
     func closeAll() async {
