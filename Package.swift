@@ -172,7 +172,7 @@ let package = Package(
             dependencies: ["AgentLoop", "ModelAPI", "Postgres", "Telemetry", "TestSupport", concurrencyHelpers, log],
             swiftSettings: settings),
         .testTarget(
-            name: "ProvisioningTests", dependencies: ["Provisioning"], exclude: ["Resources"],
+            name: "ProvisioningTests", dependencies: ["Provisioning", "TestSupport"], exclude: ["Resources"],
             swiftSettings: settings),
         .testTarget(
             name: "WorkspacesTests",

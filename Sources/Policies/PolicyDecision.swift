@@ -41,6 +41,14 @@ package struct PolicyDecision: Sendable, Equatable {
         return ([rule] + marks + flags.map { "flag:\($0)" }).joined(separator: " ")
     }
 
+    /// The same, with marks of rules that applied before the call was sent here; of each kind its own one counts.
+    package func record(with marks: [String]) -> String {
+        let further = marks.filter { mark in
+            mark.hasPrefix("route:") ? route == nil : kept.map { "keep:\($0.rule)" } != mark
+        }
+        return further.isEmpty ? record : ([record] + further).joined(separator: " ")
+    }
+
     /// The rule that decided, out of what a record has.
     package static func rule(ofRecord text: String) -> Substring { text.prefix { $0 != " " } }
 }

@@ -203,4 +203,26 @@ import Testing
             }
         }
     }
+
+    @Test func `a picture holds what the model can take at most, a text what it has`() async throws {
+        try await Stage.with(Seen().script { _ in Self.geminiAnswer }) { stage in
+            try await stage.gateway { gateway in
+                func ask(_ part: String) async -> Int {
+                    let call = stage.call(
+                        #"{"content":{"parts":[\#(part)]}}"#, provider: "gemini", route: "v1beta/models/test-model:embedContent")
+                    return await gateway.call(call).status
+                }
+                // Half of its 200,000 tokens.
+                try await stage.setCap("0.1", gateway)
+                #expect(await ask(#"{"text":"a"}"#) == 200)
+                await gateway.settle.idle()
+                #expect(await ask(#"{"inlineData":{"mimeType":"image/png","data":"iVBORw=="}}"#) == 429)
+                try await stage.setCap("1", gateway)
+                #expect(await ask(#"{"inlineData":{"mimeType":"image/png","data":"iVBORw=="}}"#) == 200)
+                await gateway.settle.idle()
+                #expect(try await stage.ledger().map(\.hold).max() == NanoDollars(200_000_000))
+                try await stage.expectSound(gateway)
+            }
+        }
+    }
 }

@@ -19,11 +19,6 @@ import Testing
             reason: Juniors ask a senior first.
         """
 
-    private func put(_ gateway: Gateway, _ stage: Stage, _ text: String, base: Int? = nil) async throws -> PolicyVersion {
-        let name = try PolicyReader.read(text).name
-        return try await gateway.policies.put(stage.user, name: name, source: text, base: base)
-    }
-
     /// Of ada, who is every stage's user.
     private func join(_ stage: Stage, _ group: String) async throws {
         let id = UUID()
@@ -37,13 +32,13 @@ import Testing
     @Test func `every change is a version that stays readable, on record in the same transaction`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { gateway in
-                let first = try await put(gateway, stage, Self.noModel)
+                let first = try await stage.put(gateway, Self.noModel)
                 #expect(first.version == 1 && first.actor == "ada" && first.origin == .api)
                 // The same text is no change.
-                #expect(try await put(gateway, stage, Self.noModel).version == 1)
+                #expect(try await stage.put(gateway, Self.noModel).version == 1)
                 let changed = Self.noModel.replacing("juniors", with: "seniors")
-                #expect(try await put(gateway, stage, changed, base: 1).version == 2)
-                let conflict = await #expect(throws: AppError.self) { try await put(gateway, stage, Self.noModel, base: 1) }
+                #expect(try await stage.put(gateway, changed, base: 1).version == 2)
+                let conflict = await #expect(throws: AppError.self) { try await stage.put(gateway, Self.noModel, base: 1) }
                 #expect(conflict?.code == .conflict)
                 try await gateway.policies.delete(stage.user, name: "models")
                 await #expect(throws: AppError.self) { try await gateway.policies.version(stage.user, name: "models") }
@@ -51,7 +46,7 @@ import Testing
                 #expect(versions.map(\.version) == [3, 2, 1])
                 #expect(versions.map(\.source) == [nil, changed, Self.noModel])
                 #expect(try await gateway.policies.version(stage.user, name: "models", 1).source == Self.noModel)
-                #expect(try await put(gateway, stage, Self.noModel, base: 3).version == 4)
+                #expect(try await stage.put(gateway, Self.noModel, base: 3).version == 4)
 
                 let facts = try await stage.pool.query(
                     "SELECT kind, body, actor_id FROM audit_facts WHERE subject = 'models' ORDER BY at, body")
@@ -109,88 +104,19 @@ import Testing
         }
     }
 
-    @Test func `a rule sends calls to a route, which its record names, and to nowhere else when the route is gone`() async throws {
-        try await Stage.with { stage in
-            try await stage.gateway(providers: [stage.provider("local", .anthropic)]) { gateway in
-                let rules = """
-                    name: cheap
-                    default: next
-                    rules:
-                      - {id: large-stays-here, resources: {models: "anthropic/*"}, when: {bytes: {at_least: 2000}}, effect: route, to: here}
-                    """
-                _ = try await put(gateway, stage, rules)
-                _ = try await gateway.routes.put(stage.user, name: "here", targets: ["local/\(Stage.model)"])
-                let small = await gateway.call(stage.call(Stage.messages()))
-                #expect(small.status == 200 && small.header("x-slipway-target") == nil)
-                let long = Stage.messages(String(repeating: "x", count: 3000))
-                let sent = await gateway.call(stage.call(long))
-                #expect(sent.status == 200 && sent.header("x-slipway-target") == "local/\(Stage.model)")
-                let rows = try await stage.pool.query("SELECT policy FROM ai_interceptions ORDER BY started_at")
-                #expect(
-                    try rows.map { try $0["policy", as: String.self] } == [
-                        "default/default", "default/default route:cheap/large-stays-here",
-                    ])
-                try await gateway.routes.delete(stage.user, name: "here")
-                let lost = await gateway.call(stage.call(long))
-                #expect(lost.status == 403)
-                #expect(await lost.text().contains("(policy rule cheap/large-stays-here)"))
-            }
-        }
-    }
-
-    @Test func `rules say how little of a call's content stays on record, of those that are refused too`() async throws {
-        try await Stage.with { stage in
-            try await stage.gateway { gateway in
-                let rules = """
-                    name: content
-                    default: next
-                    rules:
-                      - {id: nothing, when: {bytes: {at_least: 2000}}, effect: keep, content: none}
-                      - {id: hashes, when: {bytes: {at_least: 1000}}, effect: keep, content: hashed}
-                      - {id: too-long, when: {bytes: {at_least: 3000}}, effect: deny}
-                    """
-                _ = try await put(gateway, stage, rules)
-                for length in [10, 1500, 2500, 3500] {
-                    _ = await gateway.call(stage.call(Stage.messages(String(repeating: "x", count: length)))).text()
-                }
-                await gateway.settle.idle()
-                await gateway.content.idle()
-                let rows = try await stage.pool.query(
-                    """
-                    SELECT i.content_mode, i.policy, i.request_hash = \(Content.emptyHash) AS empty,
-                           (SELECT count(*) FROM ai_contents c WHERE c.interception_id = i.id) AS parts,
-                           (SELECT count(*) FROM ai_user_prompts p WHERE p.interception_id = i.id) AS prompts
-                    FROM ai_interceptions i ORDER BY i.started_at
-                    """)
-                let found = try rows.map { row in
-                    "\(try row["content_mode", as: String.self]) \(try row["empty", as: Bool.self]) \(try row["parts", as: Int.self]) \(try row["prompts", as: Int.self])"
-                }
-                #expect(found == ["full false 2 1", "hashed false 0 0", "none true 0 0", "none true 0 0"])
-                let policies = try rows.map { try $0["policy", as: String.self] }
-                #expect(policies[2] == "default/default keep:content/nothing")
-                #expect(policies[3] == "content/too-long keep:content/nothing")
-                try await stage.expectSound(gateway)
-            }
-        }
-    }
-
-    @Test func `another replica decides by a change within two seconds, of rules and of groups`() async throws {
+    @Test func `another replica decides by a change, of rules and of groups, with nobody telling it`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { one in
                 try await stage.gateway { two in
                     func status() async -> Int { await two.call(stage.call(Stage.messages())).status }
                     #expect(await status() == 200)
-                    _ = try await put(one, stage, Self.noModel)
+                    try await stage.put(one, Self.noModel)
                     #expect(await status() == 200)
                     try await join(stage, "juniors")
-                    let begin = ContinuousClock.now
-                    while await status() != 403, begin.duration(to: .now) < .seconds(30) {}
-                    // The promise is two seconds; a loaded machine may be late, but not by the age at which it fails closed.
-                    #expect(begin.duration(to: .now) < .seconds(8))
+                    // The promise is two seconds; how late a loaded machine is, is nothing that a test could say.
+                    try await eventually { await status() == 403 }
                     try await one.policies.delete(stage.user, name: "models")
-                    let again = ContinuousClock.now
-                    while await status() != 200, again.duration(to: .now) < .seconds(30) {}
-                    #expect(again.duration(to: .now) < .seconds(8))
+                    try await eventually { await status() == 200 }
                 }
             }
         }
@@ -212,7 +138,7 @@ import Testing
                 let text = await answer.text()
                 #expect(text.contains("future/unreadable") && text.contains("line 2"))
                 // It can be put right.
-                _ = try await put(gateway, stage, "{name: future, default: next, rules: []}")
+                try await stage.put(gateway, "{name: future, default: next, rules: []}")
                 #expect(await gateway.call(stage.call(Stage.messages())).status == 200)
             }
         }
@@ -224,7 +150,7 @@ import Testing
         try await Stage.with { stage in
             try await stage.gateway { gateway in
                 try await join(stage, "juniors")
-                _ = try await put(gateway, stage, Self.noModel)
+                try await stage.put(gateway, Self.noModel)
                 let messages = await gateway.call(stage.call(Stage.messages()))
                 #expect(messages.status == 403)
                 let anthropic = try JSONSerialization.jsonObject(with: Data(await messages.text().utf8)) as? [String: Any]
@@ -250,8 +176,8 @@ import Testing
     @Test func `a rule that flags lets the call pass with a mark on its record, which is part of its digest`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { gateway in
-                _ = try await put(
-                    gateway, stage,
+                try await stage.put(
+                    gateway,
                     "{name: watch, default: next, rules: [{id: any, effect: flag}, {id: huge, effect: flag, when: {bytes: {at_least: 1000000}}}]}"
                 )
                 #expect(await gateway.call(stage.call(Stage.messages())).status == 200)
@@ -266,7 +192,7 @@ import Testing
     @Test func `a call that needs an approval is refused and told that nobody can give one`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { gateway in
-                _ = try await put(gateway, stage, "{name: ask, default: next, rules: [{id: always, effect: require_approval}]}")
+                try await stage.put(gateway, "{name: ask, default: next, rules: [{id: always, effect: require_approval}]}")
                 let answer = await gateway.call(stage.call(Stage.messages()))
                 let text = await answer.text()
                 #expect(answer.status == 403 && text.contains("Nobody can approve") && text.contains("ask/always"))
@@ -277,8 +203,8 @@ import Testing
     @Test func `what is spent of a budget and the class of a request decide rules`() async throws {
         try await Stage.with { stage in
             try await stage.gateway { gateway in
-                _ = try await put(
-                    gateway, stage,
+                try await stage.put(
+                    gateway,
                     """
                     name: saving
                     default: next
@@ -292,6 +218,7 @@ import Testing
                 }
                 let background = [(name: "X-Slipway-Class", value: "background")]
                 #expect(await status(background) == 200)
+                await gateway.settle.idle()
                 try await stage.setCap("1", gateway)
                 try await stage.pool.execute("UPDATE ai_budgets SET spent = 499999999 WHERE user_id = \(stage.user.user)")
                 try await gateway.settings.poll()
@@ -310,92 +237,18 @@ import Testing
             try await stage.gateway { gateway in
                 try await gateway.modelPolicies.put(stage.user, name: "none", models: ["nobody/*"], roles: [], users: [])
                 #expect(await gateway.call(stage.call(Stage.messages())).status == 403)
-                _ = try await put(
-                    gateway, stage, "{name: ada, default: next, rules: [{id: may, effect: allow, subjects: {users: [ada]}}]}")
+                try await stage.put(
+                    gateway, "{name: ada, default: next, rules: [{id: may, effect: allow, subjects: {users: [ada]}}]}")
                 #expect(try gateway.policies.list(stage.user).map(\.name) == ["ada", "model-policies", "default"])
                 #expect(await gateway.call(stage.call(Stage.messages())).status == 200)
                 let order = "{name: ada, order: 2000, default: next, rules: [{id: may, effect: allow, subjects: {users: [ada]}}]}"
-                _ = try await put(gateway, stage, order)
+                try await stage.put(gateway, order)
                 let answer = await gateway.call(stage.call(Stage.messages()))
                 let text = await answer.text()
                 #expect(answer.status == 403 && text.contains("model-policies/default"))
                 try await gateway.modelPolicies.delete(stage.user, name: "none")
                 #expect(await gateway.call(stage.call(Stage.messages())).status == 200)
                 #expect(try await gateway.audit.verify().problems == [])
-            }
-        }
-    }
-
-    // MARK: Trying
-
-    @Test func `past calls are decided again by a candidate, counted by rule, user and model`() async throws {
-        try await Stage.with { stage in
-            try await stage.gateway { gateway in
-                let max = try await Stage.makeUser(stage.pool, "max", roles: [.admin])
-                for _ in 0..<3 { #expect(await gateway.call(stage.call(Stage.messages())).status == 200) }
-                for _ in 0..<2 { #expect(await gateway.call(stage.call(Stage.messages(), as: max)).status == 200) }
-                #expect(await gateway.call(stage.call(Stage.chat(), provider: "openai")).status == 200)
-                let range = Date(timeIntervalSinceNow: -3600)..<Date(timeIntervalSinceNow: 60)
-                let candidate = """
-                    name: members
-                    default: next
-                    rules:
-                      - {id: admins, effect: allow, subjects: {roles: [admin]}}
-                      - {id: no-anthropic, effect: deny, resources: {providers: [anthropic]}}
-                    """
-                let result = try await gateway.policies.simulate(stage.user, policies: [candidate], without: [], range)
-                #expect(result.calls == 6 && result.changed == 3 && result.newlyRefused == 3 && result.newlyAllowed == 0)
-                #expect(result.otherRule == 2 && result.asRecorded == 6)
-                let lines = result.sortedChanges
-                #expect(lines.map(\.calls) == [3, 2])
-                #expect(
-                    lines[0].change
-                        == .init(
-                            user: "ada", model: "anthropic/test-model", effect: .allow, rule: "default/default", newEffect: .deny,
-                            newRule: "members/no-anthropic"))
-                #expect(lines[1].change.user == "max" && lines[1].change.newRule == "members/admins")
-                // Nothing of it is in force.
-                #expect(await gateway.call(stage.call(Stage.messages())).status == 200)
-                // Once it is, being without it is what changes.
-                _ = try await put(gateway, stage, candidate)
-                let back = try await gateway.policies.simulate(stage.user, policies: [], without: ["members"], range)
-                #expect(back.newlyAllowed == 4 && back.newlyRefused == 0 && back.asRecorded == 1)
-                await #expect(throws: AppError.self) {
-                    try await gateway.policies.simulate(stage.user, policies: [], without: ["nobody"], range)
-                }
-                await #expect(throws: AppError.self) {
-                    try await gateway.policies.simulate(
-                        stage.user, policies: [candidate], without: [],
-                        Date(timeIntervalSinceNow: -32 * 86400)..<Date(timeIntervalSinceNow: 0))
-                }
-            }
-        }
-    }
-
-    @Test func `a recorded call is explained by the policies of its time, or of now`() async throws {
-        try await Stage.with { stage in
-            try await stage.gateway { gateway in
-                let call = stage.call(Stage.messages())
-                #expect(await gateway.call(call).status == 200)
-                _ = try await put(gateway, stage, "{name: closed, default: deny, rules: [{id: flags, effect: flag}]}")
-                let then = try await gateway.policies.explain(stage.user, call.id, byPoliciesOfNow: false)
-                #expect(then.explanation.decision.rule == "default/default" && then.recorded == "default/default")
-                let now = try await gateway.policies.explain(stage.user, call.id, byPoliciesOfNow: true)
-                #expect(now.explanation.decision.rule == "closed/default" && now.explanation.decision.effect == .deny)
-                #expect(now.explanation.steps.map(\.outcome) == [.noted, .decided])
-                let request = try gateway.policies.explain(stage.user, request: "{user: lin, model: anthropic/x}")
-                #expect(request.decision.rule == "closed/default")
-                await #expect(throws: AppError.self) {
-                    try await gateway.policies.explain(stage.user, InterceptionID(), byPoliciesOfNow: true)
-                }
-                let outcomes = try gateway.policies.test(
-                    stage.user, cases: "cases: [{request: {model: a/b}, expect: deny}, {request: {model: a/b}, expect: allow}]",
-                    policies: nil)
-                #expect(outcomes.map { $0.problem == nil } == [true, false])
-                let tried = try gateway.policies.test(
-                    stage.user, cases: "cases: [{request: {model: a/b}, rule: closed/default, expect: allow}]",
-                    policies: ["{name: closed, default: allow, rules: []}"])
-                #expect(tried.map(\.problem) == [nil])
             }
         }
     }

@@ -87,7 +87,8 @@ import Testing
 
     // MARK: Calls
 
-    /// The stream of `messageStream`, with this pause before its first text and before its end.
+    /// The stream of `messageStream`, with this pause before its first text and before its end. It waits for nothing: an upstream's pauses
+    /// are what is recorded here.
     private static let pause = Duration.milliseconds(120)
 
     private static let slow: RawServer.Script = { connection in
@@ -102,7 +103,6 @@ import Testing
             }
             let events = Upstream.messageStream(["a", "b"])
             try await connection.send(Upstream.head("text/event-stream") + events[..<3].map(Upstream.chunk).joined())
-            // What the upstream does with its time is what is recorded.
             try await Task.sleep(for: pause)
             try await connection.send(events[3..<5].map(Upstream.chunk).joined())
             try await Task.sleep(for: pause)

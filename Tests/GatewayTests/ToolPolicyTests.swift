@@ -162,6 +162,36 @@ import Testing
         }
     }
 
+    @Test(arguments: [("up", 403), ("down", 200)]) func `rules about tools that name a provider are for the one that answers`(
+        provider: String, status: Int
+    ) async throws {
+        let calling = Self.call("bash", "{}")
+        try await Stage.with({ connection in
+            while let request = try await connection.request() {
+                let isDown = request.path.hasPrefix("/down")
+                let answer = isDown ? "{}" : calling
+                try await connection.send(Upstream.head(status: isDown ? "503 Down" : "200 OK", length: answer.utf8.count) + answer)
+            }
+        }) { stage in
+            let providers = ["down", "up"].map { stage.provider($0, .anthropic, url: "\(stage.upstream)/\($0)") }
+            try await stage.gateway(providers: providers) { gateway in
+                try await stage.put(
+                    gateway,
+                    """
+                    name: places
+                    default: {calls: next, tools: next}
+                    rules: [{id: no-bash, resources: {providers: \(provider), tools: bash}, effect: deny}]
+                    """)
+                _ = try await gateway.routes.put(stage.user, name: "fast", targets: ["down/test-model", "up/test-model"])
+                let answer = await gateway.call(stage.call(Stage.messages(model: "fast"), provider: "auto"))
+                #expect(answer.status == status)
+                #expect(await answer.text().contains("(policy rule places/no-bash)") == (status == 403))
+                try await DataGuardTests.quiet(gateway)
+                try await stage.expectSound(gateway)
+            }
+        }
+    }
+
     // MARK: MCP
 
     @Test func `calls of an MCP server's tools are decided before they are sent, by server, name and arguments`() async throws {

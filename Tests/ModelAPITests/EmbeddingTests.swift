@@ -41,9 +41,20 @@ import Testing
                 ($0 as? AppError)?.field == "model"
             }
         }
-        let file = #"{"requests":[{"content":{"parts":[{"text":"a"},{"file_data":{"file_uri":"x"}}]}}]}"#
-        let stored = try EmbeddingSummary.read(ByteBuffer(string: file), as: .gemini, path: "models/g:batchEmbedContents")
-        #expect(RequestSummary(stored).inputTokenBound(bodyBytes: file.utf8.count) == nil)
+    }
+
+    @Test(arguments: [
+        (EmbeddingSummary.Format.gemini, #"{"requests":[{"content":{"parts":[{"text":"a"},{"file_data":{"file_uri":"x"}}]}}]}"#),
+        (.gemini, #"{"content":{"parts":[{"fileData":{"fileUri":"x"}}]}}"#),
+        (.gemini, #"{"content":{"parts":[{"inlineData":{"mimeType":"application/pdf","data":"JVBERg=="}}]}}"#),
+        (.gemini, #"{"requests":[{"content":{"parts":[{"inline_data":{"mime_type":"image/png","data":"iVBORw=="}}]}}]}"#),
+        (.openAI, #"{"model":"g","input":[{"type":"image_url","image_url":{"url":"https://example.org/a.png"}}]}"#),
+        (.openAI, #"{"model":"g","input":["a",{"image":"https://example.org/a.png"}]}"#),
+    ]) func `where the body does not show how many tokens come, its size bounds nothing`(
+        format: EmbeddingSummary.Format, body: String
+    ) throws {
+        let summary = try EmbeddingSummary.read(ByteBuffer(string: body), as: format, path: "models/g:batchEmbedContents")
+        #expect(RequestSummary(summary).inputTokenBound(bodyBytes: body.utf8.count) == nil)
     }
 
     @Test func `answers with embeddings tell their usage`() {

@@ -2,6 +2,7 @@ import Core
 import Foundation
 import Glibc
 import NIOConcurrencyHelpers
+import TestSupport
 import Testing
 
 @testable import Provisioning
@@ -109,9 +110,7 @@ import Testing
         await program.stop()
         #expect(program.hasEnded)
         #expect(await heard.next() == nil)
-        let end = ContinuousClock.now + .seconds(60)
-        while Self.isRunning(marker), ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(5)) }
-        #expect(!Self.isRunning(marker))
+        try await eventually("what it started is gone") { !Self.isRunning(marker) }
     }
 
     private static func isRunning(_ marker: String) -> Bool {

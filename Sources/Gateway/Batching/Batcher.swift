@@ -121,7 +121,7 @@ final class Batcher<Item: Sendable, Output: Sendable>: Sendable {
                 return state.pauses
             }
             guard let pause else { return continuation.resume() }
-            // Ends by itself; of a pause that was cut short nothing is left to end.
+            // Awaited by the worker through the continuation. It ends by itself; of a pause that was cut short nothing is left to end.
             Task {
                 try? await Task.sleep(for: linger)
                 hurry(pause)

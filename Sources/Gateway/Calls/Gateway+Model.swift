@@ -40,7 +40,7 @@ extension Gateway {
             throw denied.error
         }
         if let format = call.embedding { plan = try plan.embedding(format, call, summary) }
-        interception.policy = plan.policy
+        interception.policy = plan.targets[0].rule
         interception.keep(plan.content)
         var call = call
         let guarding = try await guarding(&call, &summary, &interception, &plan, api, settings)
@@ -48,6 +48,7 @@ extension Gateway {
         // Limits count it where it really goes first.
         plan.targets = health.ordered(plan.targets, at: .now)
         interception.name(plan.targets[0].provider)
+        interception.policy = plan.targets[0].rule
         interception.price = plan.targets[0].price.id
         let demand = try demand(summary, plan, api, bodyBytes: call.body.readableBytes)
         let prepared = PreparedCall(

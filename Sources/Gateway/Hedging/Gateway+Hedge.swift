@@ -147,8 +147,9 @@ extension Gateway {
             if loser == .first, status == nil { hedges.took(lost.target, isStream: runs.isStream, runs.elapsed(.first)) }
             log.end(status: status, error: why, at: loser.place)
         }
-        if record.takeBeside() != nil { settle.settle(hold.settlement(outcome, lost.target, record.facts)) }
-        if winner == .second { record.begin(attempt.target, attempt: log.lines.count) }
+        if record.takeBeside(goingOnWith: winner == .second ? (attempt.target, log.lines.count) : nil) != nil {
+            settle.settle(hold.settlement(outcome, lost.target, record.facts))
+        }
         log.current = winner.place
         meters.hedged(runs.first.target, winner == .second ? .won : .lost)
         return RaceEnd(attempt: attempt, sent: sent, beside: hold.grant)

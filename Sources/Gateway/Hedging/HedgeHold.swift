@@ -62,6 +62,7 @@ extension NewInterception {
         hedge.findings = []
         hedge.name(target.provider)
         hedge.price = target.price.id
+        hedge.policy = target.rule
         // In the thread of its call, and so in its session.
         hedge.thread = .init(parent: grant.threadParent ?? call.uuid, root: grant.threadRoot ?? call.uuid)
         hedge.keep(.hashed)
@@ -82,10 +83,14 @@ extension CallRecord {
     }
 
     /// Nil: it is booked already, with the call that a shutdown has cut.
-    func takeBeside() -> HedgeHold? {
+    ///
+    /// - Parameter second: the call is the second attempt's from here on. In one step, or the call could be booked for the wrong one of two.
+    func takeBeside(goingOnWith second: (target: Target, attempt: Int)? = nil) -> HedgeHold? {
         state.withLockedValue { state in
-            defer { state.beside = nil }
-            return state.beside
+            guard let beside = state.beside else { return nil }
+            state.beside = nil
+            if let second { state.begin(second.target, attempt: second.attempt, isStream: facts.summary.stream) }
+            return beside
         }
     }
 }

@@ -66,6 +66,17 @@ final class CallRecord: Sendable {
 
         /// What the upstream has said so far.
         var reader: AnswerReader { translator?.reader ?? own }
+
+        /// What the attempt before brought is forgotten.
+        mutating func begin(_ target: Target, attempt: Int, isStream: Bool) {
+            self.target = target
+            self.attempt = attempt
+            httpStatus = nil
+            own = AnswerReader(target.api, streamed: isStream)
+            translator = nil
+            firstToken = nil
+            findings = []
+        }
     }
 
     let facts: Facts
@@ -113,17 +124,9 @@ final class CallRecord: Sendable {
     var id: InterceptionID { facts.call.id }
     var hasEnded: Bool { state.withLockedValue { $0.hasEnded } }
 
-    /// A further attempt begins: what the one before brought is forgotten.
+    /// A further attempt begins.
     func begin(_ target: Target, attempt: Int) {
-        state.withLockedValue { state in
-            state.target = target
-            state.attempt = attempt
-            state.httpStatus = nil
-            state.own = AnswerReader(target.api, streamed: facts.summary.stream)
-            state.translator = nil
-            state.firstToken = nil
-            state.findings = []
-        }
+        state.withLockedValue { $0.begin(target, attempt: attempt, isStream: facts.summary.stream) }
     }
 
     /// - Returns: whether the answer is a stream. An error is one JSON body even where a stream was asked for.

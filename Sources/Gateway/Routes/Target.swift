@@ -13,10 +13,12 @@ final class Target: Sendable {
     let format: UpstreamFormat?
     /// Of a target with a format, once the call is translated.
     let translation: Translation?
+    /// The rule that lets the call pass to it, as a record names it (`PolicyDecision.record`).
+    let rule: String
 
     init(
         provider: Provider, model: String, api: ModelProtocol, price: ModelPrice, format: UpstreamFormat?,
-        translation: Translation? = nil
+        translation: Translation? = nil, rule: String = ""
     ) {
         self.provider = provider
         self.model = model
@@ -24,10 +26,11 @@ final class Target: Sendable {
         self.price = price
         self.format = format
         self.translation = translation
+        self.rule = rule
     }
 
     func translated(_ translation: Translation) -> Target {
-        Target(provider: provider, model: model, api: api, price: price, format: format, translation: translation)
+        Target(provider: provider, model: model, api: api, price: price, format: format, translation: translation, rule: rule)
     }
 
     /// `anthropic/claude-haiku-4-5`, for logs and records.
@@ -38,8 +41,6 @@ final class Target: Sendable {
 struct RoutePlan: Sendable {
     /// Never empty.
     var targets: [Target]
-    /// The rule that let the call pass to the first of them.
-    var policy: String
     /// The call came in under `auto`: its answer says where it went.
     var isRouted: Bool
     /// What rules leave of the call's content on record; wherever it goes of these places.
@@ -65,22 +66,20 @@ extension Settings {
         let organization = call.principal.organization
         var denied: RoutePlan.Denied?
         var targets: [Target] = []
-        var policy = ""
         var isRouted = call.provider == ModelRoute.path
         var (places, hedging) = try choices(call, summary, seed)
-        var sender = ""
+        var marks: [String] = []
         var content = ContentMode.full
         if policies.set(of: organization).hasRoutes, let sent = try elsewhere(places, call, api, client, seed) {
-            (places, sender, hedging) = (sent.choices, sent.sender, sent.hedging)
+            (places, marks, hedging) = (sent.choices, sent.marks, sent.hedging)
             content = sent.content
             isRouted = true
         }
         for choice in places {
             guard let provider = provider(named: choice.provider, organization: organization), provider.isEnabled else { continue }
             do {
-                let (target, rule, kept) = try target(provider, choice.model, api, call, client)
+                let (target, kept) = try target(provider, choice.model, api, call, client, marks)
                 content = max(content, kept)
-                if targets.isEmpty { policy = sender.isEmpty || rule.contains("route:") ? rule : rule + sender }
                 targets.append(target)
             } catch let error as RoutePlan.Denied {
                 content = max(content, error.content)
@@ -88,7 +87,7 @@ extension Settings {
             }
         }
         if !targets.isEmpty {
-            return RoutePlan(targets: targets, policy: policy, isRouted: isRouted, content: content, hedging: hedging)
+            return RoutePlan(targets: targets, isRouted: isRouted, content: content, hedging: hedging)
         }
         if var denied {
             denied.content = content
@@ -106,7 +105,7 @@ extension Settings {
     /// - Throws: `RoutePlan.Denied` when the rule's route is not there: it must not go where it asks to.
     private func elsewhere(
         _ choices: [ModelRoute.Choice], _ call: GatewayCall, _ api: ModelProtocol, _ client: String, _ seed: () -> String
-    ) throws -> (choices: [ModelRoute.Choice], sender: String, hedging: Hedging?, content: ContentMode)? {
+    ) throws -> (choices: [ModelRoute.Choice], marks: [String], hedging: Hedging?, content: ContentMode)? {
         guard let first = choices.first else { return nil }
         let decision = decide(call, client: client, provider: first.provider, model: first.model, api: api)
         guard decision.effect == .allow, let sent = decision.route else { return nil }
@@ -118,8 +117,8 @@ extension Settings {
                 ), policy: decision.record, provider: nil, content: decision.kept?.content ?? .full)
         }
         // What is kept of the call as it was asked holds wherever it goes.
-        let marks = [" route:\(sent.rule)"] + (decision.kept.map { [" keep:\($0.rule)"] } ?? [])
-        return (route.order(seed: seed()), marks.joined(), route.hedging, decision.kept?.content ?? .full)
+        let marks = ["route:\(sent.rule)"] + (decision.kept.map { ["keep:\($0.rule)"] } ?? [])
+        return (route.order(seed: seed()), marks, route.hedging, decision.kept?.content ?? .full)
     }
 
     private func choices(_ call: GatewayCall, _ summary: RequestSummary, _ seed: () -> String) throws -> (
@@ -147,11 +146,12 @@ extension Settings {
             field: "model")
     }
 
+    /// - Parameter marks: of the rules that sent the call here.
     private func target(
-        _ provider: Provider, _ model: String, _ api: ModelProtocol, _ call: GatewayCall, _ client: String
-    ) throws -> (Target, String, ContentMode) {
+        _ provider: Provider, _ model: String, _ api: ModelProtocol, _ call: GatewayCall, _ client: String, _ marks: [String]
+    ) throws -> (Target, ContentMode) {
         let decision = decide(call, client: client, provider: provider.name, model: model, api: api)
-        let rule = decision.record
+        let rule = decision.record(with: marks)
         let content = decision.kept?.content ?? .full
         if let refusal = decision.refusal {
             throw RoutePlan.Denied(error: refusal, policy: rule, provider: provider, content: content)
@@ -179,7 +179,9 @@ extension Settings {
                     "The model '\(model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
                 ), policy: rule, provider: provider, content: content)
         }
-        return (Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format), rule, content)
+        return (
+            Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format, rule: rule), content
+        )
     }
 
     func price(of model: String, _ provider: Provider) -> ModelPrice? {

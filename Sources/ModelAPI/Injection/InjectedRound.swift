@@ -9,17 +9,7 @@ package struct InjectedRound: Sendable {
         package var isWhole: Bool
     }
 
-    package struct Result: Sendable {
-        package var id: String
-        package var text: String
-        package var isError: Bool
-
-        package init(id: String, text: String, isError: Bool) {
-            self.id = id
-            self.text = text
-            self.isError = isError
-        }
-    }
+    package typealias Result = RequestSummary.ToolResult
 
     package var calls: [Call] = []
     /// Ids of the calls of the client's own tools.

@@ -16,6 +16,8 @@ import Testing
             /// Nil: at once.
             var release: TestSupport.Signal?
             var answer: (@Sendable (String) -> String)?
+            /// Fires when the answer, which is never whole, was given up.
+            var isLeft: TestSupport.Signal?
         }
 
         let ways: [String: Way]
@@ -36,6 +38,9 @@ import Testing
                     let way = self.ways[name == "alone" && place > 1 ? "alone again" : name]
                     if let release = way?.release { await release.wait() }
                     try await connection.send(way?.answer?(body) ?? Self.proper(body, name))
+                    guard let isLeft = way?.isLeft else { continue }
+                    _ = try? await connection.request()
+                    isLeft.fire()
                 }
             }
         }
@@ -242,6 +247,48 @@ import Testing
         }
     }
 
+    @Test(arguments: ["400 Bad Request", "302 Found"]) func `what the second target refuses, the first may still answer`(
+        status: String
+    ) async throws {
+        let release = TestSupport.Signal()
+        let refusing = Upstreams.Way(
+            answer: { _ in Upstream.head(status: status, length: 1000) + #"{"type":"error"}"# }, isLeft: release)
+        try await scene(["slow": .init(release: release), "quick": refusing]) { scene in
+            let answer = await scene.gateway.call(scene.call())
+            #expect(answer.status == 200 && answer.header("x-slipway-target") == "slow/test-model")
+            #expect(await answer.text() == Upstream.message("slow"))
+            let rows = try await scene.booked()
+            #expect(rows.map(\.provider) == ["slow", "quick"] && rows.map(\.status) == ["completed", "failed"])
+            #expect(rows[0].cost == NanoDollars(60_000) && rows[1].cost == .zero)
+            try await scene.expectExact()
+        }
+    }
+
+    @Test func `how soon errors come says nothing of how long answers take`() async throws {
+        let way = Upstreams.Way(answer: { _ in Upstream.head(status: "400 Bad Request", length: 2) + "{}" })
+        let usual = Upstreams.Way()
+        try await scene(["failing": way, "usual": usual], targets: ["failing", "usual"], after: "p95", samples: 2) { scene in
+            for _ in 0..<3 { #expect(await scene.gateway.call(scene.call()).status == 400) }
+            let hedging = Hedging(
+                rule: try HedgeRule(after: "p95", samples: 1), organization: Stage.organization, route: "fast")
+            func delay(_ name: String) throws -> Duration? {
+                scene.gateway.hedges.begin(hedging, try Self.target(scene.stage, name), isStream: false)
+            }
+            #expect(try delay("failing") == nil)
+            _ = try await scene.gateway.routes.put(
+                scene.stage.user, name: "fast", targets: ["usual/test-model"],
+                hedge: HedgeRule(after: "p95", samples: 2))
+            #expect(await scene.gateway.call(scene.call()).status == 200)
+            #expect(try delay("usual") != nil)
+        }
+    }
+
+    private static func target(_ stage: Stage, _ name: String) throws -> Target {
+        let price = try #require(
+            try Stage.book().price(of: Stage.model, type: .anthropic, organization: Stage.organization, at: Date()))
+        return Target(provider: stage.provider(name, .anthropic), model: Stage.model, api: .messages, price: price, format: nil)
+    }
+
     @Test func `where both fail, the call goes on to what is left of its route`() async throws {
         let release = TestSupport.Signal()
         let failing = Upstreams.Way(release: release, answer: Upstreams.overloaded)
@@ -337,10 +384,7 @@ import Testing
         try await Stage.with { stage in
             let request = try stage.request()
             let call = stage.call(Stage.messages())
-            let price = try #require(
-                try Stage.book().price(of: Stage.model, type: .anthropic, organization: Stage.organization, at: Date()))
-            let target = Target(
-                provider: stage.provider("slow", .anthropic), model: Stage.model, api: .messages, price: price, format: nil)
+            let target = try Self.target(stage, "slow")
             let grant = HoldLoop.Grant(amount: NanoDollars(1_000_000), budgets: [7], counters: [3], generation: 0)
             let facts = CallRecord.Facts(
                 call: call, interception: request.interception, summary: try RequestSummary.read(call.body, as: .messages),

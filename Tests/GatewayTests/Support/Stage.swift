@@ -5,6 +5,7 @@ import HTTPTransport
 import Logging
 import ModelAPI
 import NIOCore
+import Policies
 import Postgres
 import Telemetry
 import TestSupport
@@ -153,6 +154,12 @@ final class Stage: Sendable {
 
     func setCap(_ dollars: String, _ gateway: Gateway, user: Principal? = nil) async throws {
         try await gateway.budgets.set(self.user, user: (user ?? self.user).user, cap: NanoDollars(dollars: dollars)!)
+    }
+
+    /// - Parameter policy: its text, which says its name.
+    @discardableResult
+    func put(_ gateway: Gateway, _ policy: String, base: Int? = nil) async throws -> PolicyVersion {
+        try await gateway.policies.put(user, name: PolicyReader.read(policy).name, source: policy, base: base)
     }
 
     // MARK: Looking

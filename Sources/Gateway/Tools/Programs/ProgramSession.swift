@@ -140,7 +140,7 @@ final class ProgramSession: ToolLink {
             (state.program, state.outgoing) = (program, line)
             return true
         }
-        // Ends with the program: one after the other, whoever says it.
+        // Nobody awaits it: it writes line after line, whoever says it, and ends with `outgoing`, which whatever ends the run finishes.
         Task {
             for await text in lines {
                 do { try await program.send(text, within: Self.patience) } catch { break }
@@ -200,6 +200,7 @@ final class ProgramSession: ToolLink {
             }
         }
         guard tell(.request(id: id, method: method, params: params)) else { throw failure("has ended") }
+        // Awaited through the events, right below, and cancelled when the request is over.
         let timer = Task {
             try? await Task.sleep(for: limit)
             event.yield(.late)
