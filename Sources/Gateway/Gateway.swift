@@ -147,7 +147,7 @@ package final class Gateway: Service {
         sinkLoop = SinkLoop(
             pool: pool, keys: configuration.keys, delivery: delivery, replica: configuration.replica, logger: logger)
         spendFollower = SpendFollower(pool: pool, logger: logger)
-        texts = TextFollower(pool: pool, contents: contentStore, logger: logger)
+        texts = TextFollower(pool: pool, logger: logger)
         prover = AuditProver(pool: pool, checkpoints: checkpoints)
         rules = RecordRuleService(pool: pool, settings: settings, facts: facts)
         legalHolds = LegalHoldService(pool: pool, facts: facts)

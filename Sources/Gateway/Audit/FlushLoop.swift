@@ -10,6 +10,9 @@ import Postgres
 /// write-ahead log is written in order. It checks first that the heads it knows are still there: a database that crashed meanwhile
 /// came back without the newest of them.
 final class FlushLoop: Sendable {
+    /// A model answers later than that: calls that came in together, or one after the other, then cost one flush.
+    private static let linger = Duration.milliseconds(5)
+
     private let pool: PostgresPool
     private let chains: [AuditChain]
     private let patience: Duration
@@ -42,7 +45,7 @@ final class FlushLoop: Sendable {
                 return batch.map { _ in .failure(error) }
             }
         }
-        batcher.withLockedValue { $0 = Batcher(largest: 100_000, perform: perform) }
+        batcher.withLockedValue { $0 = Batcher(largest: 100_000, linger: Self.linger, perform: perform) }
     }
 
     /// Returns when everything that was committed before the call is on disk.
@@ -64,7 +67,7 @@ final class FlushLoop: Sendable {
         if flushed.withLockedValue({ $0[chain.id] ?? 0 }) < entry { try await wait() }
     }
 
-    /// Begins a flush that nobody waits for.
+    /// Something was committed that somebody will wait for: the disk has it soon, or as soon as somebody does.
     func post() { batcher.withLockedValue { $0 }?.post([()]) }
 
     func expire() {

@@ -46,29 +46,59 @@ struct ContentStore: Sendable {
     ) async throws -> Body? {
         let rows = try await connection.query(
             """
-            SELECT state, content_type, size, chunks, timing FROM ai_contents
+            SELECT interception_id AS id, organization_id, state, content_type, size, chunks, timing FROM ai_contents
             WHERE interception_id = \(interception) AND part = \(part.rawValue) AND organization_id = \(organization)
             """)
-        guard let row = rows.first else { return nil }
-        let list = try row["chunks", as: Data.self]
-        let hashes = stride(from: 0, to: list.count, by: 32).map { list.subdata(in: $0..<min($0 + 32, list.count)) }
-        var found: [Data: Data] = [:]
-        for chunk in try await connection.query(
-            """
-            SELECT hash, encoding, data FROM ai_chunks WHERE organization_id = \(organization) AND hash = ANY(\(Array(Set(hashes))))
-            """)
-        {
-            let data = try chunk["data", as: Data.self]
-            found[try chunk["hash"]] = try chunk["encoding", as: Int.self] == 1 ? Deflate.inflate(data) : data
+        return try await bodies(rows.map(Stored.init), connection)[interception]
+    }
+
+    /// A body as it is stored, without its bytes.
+    struct Stored: Sendable {
+        let interception: InterceptionID
+        let size: Int
+        fileprivate let organization: OrganizationID
+        fileprivate let state: Content.State
+        fileprivate let contentType: String
+        fileprivate let timing: Data?
+        fileprivate let hashes: [Data]
+
+        /// - Parameter row: with `id` of the interception, `organization_id` and the other columns of `ai_contents`.
+        init(_ row: Row) throws {
+            interception = try row["id"]
+            organization = try row["organization_id"]
+            state = Content.State(rawValue: try row["state"]) ?? .partial
+            contentType = try row["content_type"]
+            size = try row["size"]
+            timing = try row["timing"]
+            let list = try row["chunks", as: Data.self]
+            hashes = stride(from: 0, to: list.count, by: 32).map { list.subdata(in: $0..<min($0 + 32, list.count)) }
         }
-        var bytes = Data(capacity: try row["size"])
-        for hash in hashes {
-            guard let piece = found[hash] else { return nil }
-            bytes.append(piece)
+    }
+
+    /// The recorded bytes of one part of each; those are not in it of which some were deleted.
+    static func bodies(_ stored: [Stored], _ connection: PostgresConnection) async throws -> [InterceptionID: Body] {
+        var result: [InterceptionID: Body] = [:]
+        for (organization, stored) in Dictionary(grouping: stored, by: \.organization) {
+            var found: [Data: Data] = [:]
+            for chunk in try await connection.query(
+                """
+                SELECT hash, encoding, data FROM ai_chunks
+                WHERE organization_id = \(organization) AND hash = ANY(\(Array(Set(stored.flatMap(\.hashes)))))
+                """)
+            {
+                let data = try chunk["data", as: Data.self]
+                found[try chunk["hash"]] = try chunk["encoding", as: Int.self] == 1 ? Deflate.inflate(data) : data
+            }
+            for one in stored {
+                let pieces = one.hashes.compactMap { found[$0] }
+                guard pieces.count == one.hashes.count else { continue }
+                var bytes = Data(capacity: one.size)
+                for piece in pieces { bytes.append(piece) }
+                result[one.interception] = Body(
+                    state: one.state, contentType: one.contentType, bytes: bytes, timing: one.timing)
+            }
         }
-        return Body(
-            state: Content.State(rawValue: try row["state"]) ?? .partial, contentType: try row["content_type"], bytes: bytes,
-            timing: try row["timing"])
+        return result
     }
 
     /// - Parameter isStored: whether a chunk is known to be there already.

@@ -15,7 +15,7 @@ final class SettleLoop: Sendable {
     private struct Listener: Sendable { var heard: @Sendable ([Settlement]) -> Void }
 
     /// Calls that end together cost one transaction; a hold that stands so much longer is in nobody's way but that of a budget's last cents.
-    private static let linger = Duration.milliseconds(4)
+    private static let linger = Duration.milliseconds(10)
 
     private let pool: PostgresPool
     private let chain: AuditChain

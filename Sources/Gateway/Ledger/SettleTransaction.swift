@@ -37,11 +37,11 @@ struct SettleTransaction {
     private func write(_ connection: PostgresConnection) async throws -> (Result, AuditChain.Draft?) {
         let ids = batch.map(\.interception.uuid)
         // A look-up for each, by what is unique: anything else would be planned by what the tables held when the plan was made, which
-        // on a new database is nothing, and then read all of them for ever.
+        // on a new database is nothing, and then read all of them for ever. EXISTS is such a thing: it may become a table of all ids.
         let rows = try await connection.query(
             """
             SELECT t.id, \(unsafeSQL: microseconds("now()")) AS now,
-                   EXISTS (SELECT FROM ai_interceptions i WHERE i.id = t.id) AS known,
+                   coalesce((SELECT true FROM ai_interceptions i WHERE i.id = t.id), false) AS known,
                    (SELECT l.state FROM ai_ledger l WHERE l.interception_id = t.id LIMIT 1) AS settled_as
             FROM unnest(\(ids)) AS t (id)
             """)

@@ -76,12 +76,8 @@ package final class SinkLoop: Sendable {
         try await pool.withConnection { connection in
             let links = try await connection.query(
                 """
-                SELECT e.* FROM audit_chains c LEFT JOIN audit_cursors k ON k.follower = \(sink.follower) AND k.chain = c.id
-                CROSS JOIN LATERAL (
-                    SELECT chain, n, prev, digest, kind, subject, at FROM audit_entries e
-                    WHERE e.chain = c.id AND e.n > coalesce(k.n, 0) AND (c.name = 'facts' OR e.n <= c.flushed)
-                    ORDER BY e.n LIMIT \(Self.batchSize)
-                ) e
+                SELECT e.chain, e.n, e.prev, e.digest, e.kind, e.subject, e.at
+                FROM \(AuditChain.behind(sink.follower, limit: Self.batchSize, "(c.name = 'facts' OR e.n <= c.flushed)"))
                 """
             ).map { try AuditLink($0) }
             var taken: [AuditLink] = []

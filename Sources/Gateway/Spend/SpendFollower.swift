@@ -4,34 +4,18 @@ import Logging
 import Postgres
 
 /// Adds what was booked to the sums by day, behind the calls: reads the ledger's chains on from where it was, each entry once.
-package final class SpendFollower: Sendable {
+package final class SpendFollower: ChainFollower {
     private let pool: PostgresPool
-    private let logger: Logger
+    let logger: Logger
 
     static let name = "spend"
-    private static let interval = Duration.seconds(2)
-    /// Of each chain, in one transaction.
-    private static let batchSize = 2000
+    static let batchSize = 2000
 
     init(pool: PostgresPool, logger: Logger) {
         self.pool = pool
         self.logger = logger
     }
 
-    /// Until cancelled. It rests four times as long as it works, so that sums never take a server's time from its calls.
-    func run() async {
-        while !Task.isCancelled {
-            let began = ContinuousClock.now
-            var isBehind = false
-            do { isBehind = try await follow() >= Self.batchSize } catch {
-                if !Task.isCancelled { logger.debug("spend could not be summed", metadata: ["error": "\(error)"]) }
-            }
-            let took = began.duration(to: .now)
-            try? await Task.sleep(for: isBehind ? took * 4 : max(Self.interval, took * 4))
-        }
-    }
-
-    /// - Returns: how many bookings were added.
     @discardableResult
     package func follow() async throws -> Int {
         try await pool.withTransaction(synchronousCommit: false) { connection in

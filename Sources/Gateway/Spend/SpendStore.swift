@@ -16,16 +16,12 @@ package struct SpendStore: Sendable {
         sum(l.reasoning_tokens)::bigint, sum(l.web_searches)::bigint, sum(l.cost)::bigint
         """
 
-    /// The ledger's entries behind what is summed, of each chain the next ones; a chain grows in the order of its numbers.
+    /// The entries behind what is summed, with the booking that one is about, if it is about one.
     static func behind(limit: Int) -> Query {
         """
-        SELECT e.chain, e.n, split_part(e.subject, '/', 1)::uuid AS interception_id, split_part(e.subject, '/', 2)::integer AS attempt
-        FROM audit_chains c LEFT JOIN audit_cursors k ON k.follower = \(SpendFollower.name) AND k.chain = c.id
-        CROSS JOIN LATERAL (
-            SELECT e.chain, e.n, e.subject FROM audit_entries e
-            WHERE e.chain = c.id AND e.n > coalesce(k.n, 0) AND e.kind = 'ledger' ORDER BY e.n LIMIT \(limit)
-        ) e
-        WHERE c.name = 'ledger'
+        SELECT e.chain, e.n, CASE e.kind WHEN 'ledger' THEN split_part(e.subject, '/', 1)::uuid END AS interception_id,
+               CASE e.kind WHEN 'ledger' THEN split_part(e.subject, '/', 2)::integer END AS attempt
+        FROM \(AuditChain.behind(SpendFollower.name, limit: limit)) WHERE c.name = 'ledger'
         """
     }
 
