@@ -14,7 +14,7 @@ package final class TextFollower: ChainFollower {
 
     static let longestText = 8 << 10
     static let name = "texts"
-    static let batchSize = 200
+    static let batchSize = 50
     /// Of answers that are read at a time.
     private static let mostBytes = 8 << 20
 

@@ -9,7 +9,7 @@ package final class SpendFollower: ChainFollower {
     let logger: Logger
 
     static let name = "spend"
-    static let batchSize = 2000
+    static let batchSize = 500
 
     init(pool: PostgresPool, logger: Logger) {
         self.pool = pool
