@@ -148,7 +148,7 @@ import Testing
                     try stage.request(replica, toolCall: "call_1"),
                 ]
                 let outcomes = try await HoldTransaction(
-                    pool: stage.pool, chain: gateway.calls, alerts: gateway.alerts, batch: batch
+                    pool: stage.pool, chain: gateway.calls, alerts: gateway.alerts, memory: HoldMemory(), batch: batch
                 ).run()
                 #expect(try outcomes.map { try $0.get().threadParent } == [nil, nil, earlier.interception.id.uuid])
             }
@@ -166,7 +166,7 @@ import Testing
                 let replica = gateway.configuration.replica
                 let batch = [try stage.request(replica), try stage.request(replica, as: other)]
                 let outcomes = try await HoldTransaction(
-                    pool: stage.pool, chain: gateway.calls, alerts: gateway.alerts, batch: batch
+                    pool: stage.pool, chain: gateway.calls, alerts: gateway.alerts, memory: HoldMemory(), batch: batch
                 ).run()
                 #expect(try outcomes.map { try $0.get().amount } == [NanoDollars(1_000_000), NanoDollars(1_000_000)])
                 #expect(try await stage.count("ai_holds") == 2)

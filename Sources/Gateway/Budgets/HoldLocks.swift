@@ -17,6 +17,26 @@ struct HoldLocks {
     /// When the periods of rules began.
     private(set) var starts: [Int64: String] = [:]
 
+    init() {}
+
+    /// Budgets that are not locked: as they were a moment ago.
+    ///
+    /// - Parameters:
+    ///   - remembered: by user.
+    ///   - now: microseconds since 1970.
+    init(remembered: [UUID: HoldPlan.Budget], now: Int64, monthName: String) {
+        budgets = Array(remembered.values)
+        budgetOfUser = remembered.mapValues(\.id)
+        self.now = now
+        self.monthName = monthName
+    }
+
+    /// The users' own.
+    var ownBudgets: [UUID: HoldPlan.Budget] {
+        let ids = Dictionary(uniqueKeysWithValues: budgets.map { ($0.id, $0) })
+        return budgetOfUser.compactMapValues { ids[$0] }
+    }
+
     /// Rows that a call needs and that are not there yet.
     struct Missing: Error {
         var users: [(user: UUID, organization: UUID)] = []

@@ -75,6 +75,7 @@ final class HoldLoop: Sendable {
         self.chain = chain
         self.patience = patience
         let doubts = HoldDoubts(pool: pool)
+        let memory = HoldMemory()
         self.doubts = doubts
         batcher = Batcher(largest: 256) { batch in
             if batch.contains(where: { $0 == nil }) {
@@ -84,7 +85,7 @@ final class HoldLoop: Sendable {
             // Nobody waits for those any more: what the database was too slow for is not made up for later.
             let wanted = batch.map { $0.map { !doubts.dropUnsent($0) } ?? false }
             let requests = zip(batch, wanted).compactMap { $1 ? $0 : nil }
-            let results = requests.isEmpty ? [] : await Self.perform(requests, pool, chain, doubts, alerts)
+            let results = requests.isEmpty ? [] : await Self.perform(requests, pool, chain, doubts, alerts, memory)
             var outcomes = results.makeIterator()
             return zip(batch, wanted).map { request, isWanted in
                 if isWanted, let outcome = outcomes.next() { return outcome.map { Grant?.some($0) } }
@@ -126,14 +127,14 @@ final class HoldLoop: Sendable {
 
     private static func perform(
         _ batch: [Request], _ pool: PostgresPool, _ chain: AuditChain, _ doubts: HoldDoubts,
-        _ alerts: BudgetAlerts
+        _ alerts: BudgetAlerts, _ memory: HoldMemory
     ) async -> [Result<Grant, any Error>] {
         do {
-            return try await HoldTransaction(pool: pool, chain: chain, alerts: alerts, batch: batch).run()
+            return try await HoldTransaction(pool: pool, chain: chain, alerts: alerts, memory: memory, batch: batch).run()
         } catch let error as PostgresError where !error.isTransient && batch.count > 1 {
             // One bad request must not take the others with it.
             var results: [Result<Grant, any Error>] = []
-            for request in batch { results += await perform([request], pool, chain, doubts, alerts) }
+            for request in batch { results += await perform([request], pool, chain, doubts, alerts, memory) }
             return results
         } catch let error as PostgresError where error.isUniqueViolation {
             return batch.map { _ in

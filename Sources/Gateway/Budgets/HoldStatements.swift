@@ -4,7 +4,16 @@ import Postgres
 
 /// What a batch of holds writes besides interceptions and audit entries.
 enum HoldStatements {
-    /// Fails, and the transaction with it, unless every budget still has room: the commit follows in the same breath.
+    /// In ascending order, as everybody does. In a statement of its own: one that waited for a row would still see caps as they were
+    /// before.
+    static func lock(_ budgets: [HoldPlan.Budget]) -> Query {
+        "SELECT id FROM ai_budgets WHERE id = ANY(\(budgets.map(\.id))) ORDER BY id FOR UPDATE"
+    }
+
+    /// Fails, and the transaction with it, unless every budget is of this period and still has room: the commit follows in the same
+    /// breath. The budgets must be locked. Tells what they are then.
+    ///
+    /// The division stands where every plan has to evaluate it: on the side of the join that keeps its row, and in what is selected.
     static func take(_ budgets: [HoldPlan.Budget], hasRules: Bool) -> Query {
         let rules: Query = """
             AND NOT EXISTS (
@@ -14,12 +23,26 @@ enum HoldStatements {
             WITH taken AS (
                 UPDATE ai_budgets b SET held = b.held + t.amount
                 FROM unnest(\(budgets.map(\.id)), \(budgets.map(\.taken.value))) AS t (id, amount)
-                WHERE b.id = t.id AND NOT EXISTS (
+                WHERE b.id = t.id AND (b.user_id IS NULL OR b.period = date_trunc('month', now() AT TIME ZONE 'UTC')::date)
+                AND NOT EXISTS (
                     SELECT FROM ai_budget_caps c WHERE c.user_id = b.user_id AND c.hard AND b.spent + b.held + t.amount > c.cap)
                 \(hasRules ? rules : "")
-                RETURNING b.id)
-            SELECT 1 / (CASE WHEN count(*) = \(budgets.count) THEN 1 ELSE 0 END) FROM taken
+                RETURNING b.id, b.spent, b.held)
+            SELECT t.id, t.spent, t.held, w.is_whole
+            FROM (SELECT 1 / (CASE WHEN count(*) = \(budgets.count) THEN 1 ELSE 0 END) AS is_whole FROM taken) w
+            LEFT JOIN taken t ON true
             """
+    }
+
+    /// The budgets with what `take` tells of them.
+    static func taken(_ budgets: [HoldPlan.Budget], _ rows: [Row]) throws -> [HoldPlan.Budget] {
+        let found = try Dictionary(uniqueKeysWithValues: rows.map { (try $0["id", as: Int64.self], $0) })
+        return try budgets.map { budget in
+            var budget = budget
+            guard let row = found[budget.id] else { return budget }
+            (budget.spent, budget.held, budget.taken) = (try row["spent"], try row["held"], .zero)
+            return budget
+        }
     }
 
     struct Held {

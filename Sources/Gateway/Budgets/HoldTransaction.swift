@@ -2,11 +2,12 @@ import Core
 import Foundation
 import Postgres
 
-/// One batch of holds: two round trips, of which the second commits.
+/// One batch of holds: a look that locks, and the round trip that writes and commits. Without the look where it surely fits.
 struct HoldTransaction {
     let pool: PostgresPool
     let chain: AuditChain
     let alerts: BudgetAlerts
+    let memory: HoldMemory
     let batch: [HoldLoop.Request]
 
     private typealias Outcome = Result<HoldLoop.Grant, any Error>
@@ -14,20 +15,26 @@ struct HoldTransaction {
     func run() async throws -> [Result<HoldLoop.Grant, any Error>] {
         for attempt in 1... {
             do {
-                let (draft, outcomes, plan) = try await pool.withTransaction(synchronousCommit: false) { connection in
+                let (draft, outcomes, budgets) = try await pool.withTransaction(synchronousCommit: false) { connection in
                     try await chain.prepare(connection)
+                    if attempt == 1, let remembered = memory.locks(for: batch) {
+                        return try await write(remembered, [:], connection)
+                    }
                     let taken = try await KeyStore.claim(batch, connection)
                     let locked = try await HoldLocks.take(batch, connection)
+                    memory.learn(locked)
                     return try await write(locked, taken, connection)
                 }
                 chain.committed(draft)
-                alerts.note(plan.budgets.values)
+                memory.note(budgets)
+                alerts.note(budgets)
                 return outcomes
             } catch let missing as HoldLocks.Missing where attempt < 4 {
                 // The roll-back took the chain's own row with it, if this was its first transaction.
                 chain.doubt()
                 try await missing.make(pool)
             } catch let error where (AuditChain.isBroken(error) || Self.isPassing(error)) && attempt < 4 {
+                memory.forget()
                 chain.doubt()
             } catch let error as PostgresError where error.sqlState == Self.divisionByZero && batch.count == 1 {
                 chain.doubt()
@@ -35,6 +42,7 @@ struct HoldTransaction {
                     .unavailable, "The budget was changed again and again at this very moment. Try again.", retry: .now,
                     cause: error)
             } catch {
+                memory.forget()
                 chain.doubt()
                 throw error
             }
@@ -57,7 +65,7 @@ struct HoldTransaction {
 
     private func write(
         _ locked: HoldLocks, _ taken: [InterceptionID: KeyTaken], _ connection: PostgresConnection
-    ) async throws -> (AuditChain.Draft, [Outcome], HoldPlan) {
+    ) async throws -> (AuditChain.Draft, [Outcome], [HoldPlan.Budget]) {
         var plan = HoldPlan(locked.budgets)
         var rates = RatePlan(locked.counters, now: locked.now)
         var decisions: [Decision?] = Array(repeating: nil, count: batch.count)
@@ -104,12 +112,15 @@ struct HoldTransaction {
         var statements = [InterceptionRow.insert(rows), draft.insert]
         if !findings.isEmpty { statements.append(FindingRows.insert(findings, at: locked.now)) }
         if !held.isEmpty { statements.append(HoldStatements.insert(held)) }
-        let taken = plan.taken
-        if !taken.isEmpty { statements.append(HoldStatements.take(taken, hasRules: !locked.starts.isEmpty)) }
-        let counted = rates.changed
         if !unclaimed.isEmpty { statements.append(KeyStore.release(unclaimed)) }
+        let counted = rates.changed
         if !counted.isEmpty { statements.append(HoldStatements.count(counted)) }
-        try await connection.commit(after: statements)
+        let budgets = plan.taken
+        // Last, so that what is not locked yet is locked for the shortest time.
+        if !budgets.isEmpty {
+            statements += [HoldStatements.lock(budgets), HoldStatements.take(budgets, hasRules: !locked.starts.isEmpty)]
+        }
+        let results = try await connection.commit(after: statements)
         let outcomes = decisions.map { decision -> Outcome in
             switch decision {
             case .granted(var grant, _, _), .repeats(var grant):
@@ -121,7 +132,8 @@ struct HoldTransaction {
             case nil: return .failure(AppError(.internal, "The call was neither held nor refused."))
             }
         }
-        return (draft, outcomes, plan)
+        let untouched = plan.budgets.values.filter { $0.taken == .zero }
+        return (draft, outcomes, untouched + (budgets.isEmpty ? [] : try HoldStatements.taken(budgets, results[results.count - 1])))
     }
 
     /// Those that somebody waits for are let through limits first.
@@ -164,8 +176,9 @@ struct HoldTransaction {
 
     private static let divisionByZero = "22012"
 
-    /// A cap was lowered between the two round trips (`HoldStatements.take` divides by zero then), or somebody who changes limits or
-    /// budgets locked rows in another order: looked at again, each call of the batch gets its own answer.
+    /// A cap was lowered between the two round trips, or what was remembered is not so any more (`HoldStatements.take` divides by zero
+    /// then), or somebody who changes limits or budgets locked rows in another order: looked at, each call of the batch gets its own
+    /// answer.
     private static func isPassing(_ error: any Error) -> Bool {
         guard let error = error as? PostgresError else { return false }
         return error.sqlState == divisionByZero || error.isSerializationFailure

@@ -11,6 +11,8 @@ struct InterceptionRow: Sendable {
     /// All rows with one statement.
     static func insert(_ rows: [InterceptionRow]) -> Query {
         let all = rows.map(\.request)
+        // Of one batch, and so of one moment.
+        let startedAt: Query = "timestamptz 'epoch' + \(rows.first?.placement.startedAt ?? 0)::bigint * interval '1 microsecond'"
         return """
             INSERT INTO ai_interceptions
                 (id, organization_id, initiator_id, token_id, task_id, task_step, replica_id, request_id, provider, provider_name,
@@ -18,7 +20,7 @@ struct InterceptionRow: Sendable {
                  thread_root_id, credential_hint, policy, price_id, hold, request_hash, request_size, prompt_hash,
                  status, error, content_mode, agent_id, parent_agent_id, agent_type, request_class, client_hints, replay_of, hedge_of, ended_at,
                  started_at)
-            SELECT *, CASE WHEN t.status <> 'open' THEN now() END, now()
+            SELECT *, CASE WHEN t.status <> 'open' THEN now() END, \(startedAt)
             FROM unnest(\(all.map(\.interception.id.uuid)), \(all.map(\.interception.organization.uuid)), \(all.map(\.interception.initiator.uuid)), \(all.map { $0.interception.token?.uuid }),
                         \(all.map { $0.interception.task?.uuid }), \(all.map(\.interception.taskStep)), \(all.map(\.interception.replica.uuid)), \(all.map(\.interception.requestID)),
                         \(all.map(\.interception.provider)), \(all.map(\.interception.providerName)), \(all.map(\.interception.modelProtocol)), \(all.map(\.interception.route)),
