@@ -19,6 +19,17 @@ package struct PolicyDecision: Sendable, Equatable {
     package struct Kept: Sendable, Equatable {
         package var rule: String
         package var content: ContentMode
+
+        /// Of several decisions about one call, the one that counts.
+        package static func least(_ one: Kept?, _ other: Kept?) -> Kept? {
+            other?.content ?? .full > one?.content ?? .full ? other : one
+        }
+
+        /// A record that names the rule, also where another decision is on it.
+        package func marked(_ record: String) -> String {
+            let mark = "keep:\(rule)"
+            return record.split(separator: " ").contains { $0 == mark } ? record : "\(record) \(mark)"
+        }
     }
 
     package var effect: Effect
@@ -41,12 +52,10 @@ package struct PolicyDecision: Sendable, Equatable {
         return ([rule] + marks + flags.map { "flag:\($0)" }).joined(separator: " ")
     }
 
-    /// The same, with marks of rules that applied before the call was sent here; of each kind its own one counts.
-    package func record(with marks: [String]) -> String {
-        let further = marks.filter { mark in
-            mark.hasPrefix("route:") ? route == nil : kept.map { "keep:\($0.rule)" } != mark
-        }
-        return further.isEmpty ? record : ([record] + further).joined(separator: " ")
+    /// The same of a call that another rule has sent here, unless this one names a rule that would.
+    package func record(sentBy sender: String?) -> String {
+        guard let sender, route == nil else { return record }
+        return "\(record) route:\(sender)"
     }
 
     /// The rule that decided, out of what a record has.

@@ -64,6 +64,37 @@ import Testing
         }
     }
 
+    @Test func `a text is found by each of its words, those of paths, addresses and tags too`() async throws {
+        try await Stage.with { stage in
+            try await stage.gateway { gateway in
+                let prompt =
+                    "See src/billing/invoice.py, https://example.org/foo/barbaz?quux=1 and <script>alert(1)</script> of Map<Zebra>; größer_als 3.14"
+                for text in [prompt, "nothing of it"] { _ = await gateway.call(stage.call(Stage.messages(text))).text() }
+                await gateway.settle.idle()
+                await gateway.content.idle()
+                try await eventually {
+                    try await gateway.texts.follow()
+                    return try await stage.count("ai_texts") == 2
+                }
+                func found(_ text: String) async throws -> Int {
+                    var filter = InterceptionFilter()
+                    filter.text = text
+                    return try await gateway.interceptions.list(.all(stage.user), filter, PageRequest()).items.count
+                }
+                for text in [
+                    "billing", "invoice.py", "src/billing/invoice.py", "\"billing/invoice\"", "barbaz", "quux", "alert", "Zebra",
+                    "map<zebra>", "größer_als", "3.14", "invoice or goat", "script -goat",
+                ] {
+                    #expect(try await found(text) == 1, "\(text)")
+                }
+                for text in ["goat", "billing goat", "\"invoice billing\"", "billing -zebra"] {
+                    #expect(try await found(text) == 0, "\(text)")
+                }
+                #expect(try await found("-billing") == 1)
+            }
+        }
+    }
+
     @Test func `each filter lets its calls through and no others`() async throws {
         try await scene { scene in
             func ids(_ set: (inout InterceptionFilter) -> Void) async throws -> Set<InterceptionID> {

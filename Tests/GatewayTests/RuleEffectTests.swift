@@ -157,4 +157,30 @@ import Testing
             }
         }
     }
+
+    @Test func `what a rule keeps at one place of a route holds at all of them, and the record says by which rule`() async throws {
+        try await Stage.with { stage in
+            try await stage.gateway(providers: [stage.provider("local", .anthropic)]) { gateway in
+                try await stage.put(
+                    gateway,
+                    """
+                    name: personal
+                    default: next
+                    rules:
+                      - {id: some, resources: {providers: anthropic}, effect: keep, content: hashed}
+                      - {id: least, resources: {providers: local}, effect: keep, content: none}
+                    """)
+                let targets = ["anthropic/\(Stage.model)", "local/\(Stage.model)"]
+                for order in [targets, targets.reversed()] {
+                    _ = try await gateway.routes.put(stage.user, name: "fast", targets: order)
+                    _ = await gateway.call(stage.call(Stage.messages(model: "fast"), provider: "auto")).text()
+                }
+                #expect(
+                    try await kept(stage, gateway) == [
+                        "none default/default keep:personal/some keep:personal/least", "none default/default keep:personal/least",
+                    ])
+                try await stage.expectSound(gateway)
+            }
+        }
+    }
 }

@@ -33,7 +33,7 @@ extension Gateway {
         } catch let denied as RoutePlan.Denied {
             interception.policy = denied.policy
             interception.refusal = denied.error
-            interception.keep(denied.content)
+            interception.keep(denied.kept?.content ?? .full)
             call.trace?.denied(by: denied.policy)
             if let provider = denied.provider { interception.name(provider) }
             _ = try? await holds.take(.init(interception: interception, demand: nil))
@@ -41,7 +41,7 @@ extension Gateway {
         }
         if let format = call.embedding { plan = try plan.embedding(format, call, summary) }
         interception.policy = plan.targets[0].rule
-        interception.keep(plan.content)
+        interception.keep(plan.kept?.content ?? .full)
         var call = call
         let guarding = try await guarding(&call, &summary, &interception, &plan, api, settings)
         plan = try plan.translated(call, api)

@@ -87,7 +87,7 @@ package final class TextFollower: ChainFollower {
         let bodies = try await ContentStore.bodies(items.compactMap(\.answer), connection)
         let texts = items.map { item in
             let answer = item.answer.flatMap { bodies[$0.interception] }.map { Self.text($0, item.api) }
-            return item.prompt + "\n" + (answer ?? "")
+            return SearchText.words(item.prompt + "\n" + (answer ?? ""))
         }
         try await connection.execute(
             """

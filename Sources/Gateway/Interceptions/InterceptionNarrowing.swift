@@ -81,7 +81,7 @@ struct InterceptionNarrowing: Sendable {
         if let text = filter.text {
             query += """
                  AND EXISTS (SELECT FROM ai_texts x WHERE x.organization_id = \(scope.organization) \
-                AND x.interception_id = \(unsafeSQL: row).id AND x.words @@ websearch_to_tsquery('simple', \(text.storable)))
+                AND x.interception_id = \(unsafeSQL: row).id AND x.words @@ websearch_to_tsquery('simple', \(SearchText.query(text.storable))))
                 """
         }
         if let costly {

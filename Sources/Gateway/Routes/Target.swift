@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import ModelAPI
+import Policies
 
 /// One place that a call can be sent to. A class: it is handed on many times in each call, and has dozens of fields.
 final class Target: Sendable {
@@ -33,6 +34,14 @@ final class Target: Sendable {
         Target(provider: provider, model: model, api: api, price: price, format: format, translation: translation, rule: rule)
     }
 
+    /// With the rule that says what is kept of the call, whichever place it was about.
+    func marked(_ kept: PolicyDecision.Kept?) -> Target {
+        guard let kept else { return self }
+        return Target(
+            provider: provider, model: model, api: api, price: price, format: format, translation: translation,
+            rule: kept.marked(rule))
+    }
+
     /// `anthropic/claude-haiku-4-5`, for logs and records.
     var name: String { "\(provider.name)/\(model)" }
 }
@@ -43,8 +52,8 @@ struct RoutePlan: Sendable {
     var targets: [Target]
     /// The call came in under `auto`: its answer says where it went.
     var isRouted: Bool
-    /// What rules leave of the call's content on record; wherever it goes of these places.
-    var content = ContentMode.full
+    /// What rules leave of the call's content on record; wherever it goes of these places. Nil: no rule says so.
+    var kept: PolicyDecision.Kept?
     /// Nil: it is sent once.
     var hedging: Hedging?
 
@@ -53,7 +62,7 @@ struct RoutePlan: Sendable {
         var error: AppError
         var policy: String
         var provider: Provider?
-        var content = ContentMode.full
+        var kept: PolicyDecision.Kept?
     }
 }
 
@@ -68,36 +77,38 @@ extension Settings {
         var targets: [Target] = []
         var isRouted = call.provider == ModelRoute.path
         var (places, hedging) = try choices(call, summary, seed)
-        var marks: [String] = []
-        var content = ContentMode.full
+        var sender: String?
+        var kept: PolicyDecision.Kept?
         if policies.set(of: organization).hasRoutes, let sent = try elsewhere(places, call, api, client, seed) {
-            (places, marks, hedging) = (sent.choices, sent.marks, sent.hedging)
-            content = sent.content
+            (places, sender, hedging) = (sent.choices, sent.rule, sent.hedging)
+            // What is kept of the call as it was asked holds wherever it goes.
+            kept = sent.kept
             isRouted = true
         }
         for choice in places {
             guard let provider = provider(named: choice.provider, organization: organization), provider.isEnabled else { continue }
             do {
-                let (target, kept) = try target(provider, choice.model, api, call, client, marks)
-                content = max(content, kept)
+                let (target, its) = try target(provider, choice.model, api, call, client, sentBy: sender)
+                kept = .least(kept, its)
                 targets.append(target)
             } catch let error as RoutePlan.Denied {
-                content = max(content, error.content)
+                kept = .least(kept, error.kept)
                 denied = denied ?? error
             }
         }
         if !targets.isEmpty {
-            return RoutePlan(targets: targets, isRouted: isRouted, content: content, hedging: hedging)
+            return RoutePlan(targets: targets.map { $0.marked(kept) }, isRouted: isRouted, kept: kept, hedging: hedging)
         }
         if var denied {
-            denied.content = content
+            denied.kept = kept
+            if let kept { denied.policy = kept.marked(denied.policy) }
             throw denied
         }
         throw RoutePlan.Denied(
             error: AppError(
                 .unavailable,
                 "No provider of the route '\(summary.model.prefix(128))' is enabled; an admin can change it: slipway routes list."
-            ), policy: "", provider: nil, content: content)
+            ), policy: "", provider: nil, kept: kept)
     }
 
     /// Where a rule sends a call that may be made; nil: where it asks to go. What then decides about the places there sends it no further.
@@ -105,7 +116,7 @@ extension Settings {
     /// - Throws: `RoutePlan.Denied` when the rule's route is not there: it must not go where it asks to.
     private func elsewhere(
         _ choices: [ModelRoute.Choice], _ call: GatewayCall, _ api: ModelProtocol, _ client: String, _ seed: () -> String
-    ) throws -> (choices: [ModelRoute.Choice], marks: [String], hedging: Hedging?, content: ContentMode)? {
+    ) throws -> (choices: [ModelRoute.Choice], rule: String, hedging: Hedging?, kept: PolicyDecision.Kept?)? {
         guard let first = choices.first else { return nil }
         let decision = decide(call, client: client, provider: first.provider, model: first.model, api: api)
         guard decision.effect == .allow, let sent = decision.route else { return nil }
@@ -114,11 +125,9 @@ extension Settings {
                 error: AppError(
                     .policyDenied,
                     "A rule sends this call to the route '\(sent.target)', which is not there. Ask an admin: slipway routes list. (policy rule \(sent.rule))"
-                ), policy: decision.record, provider: nil, content: decision.kept?.content ?? .full)
+                ), policy: decision.record, provider: nil, kept: decision.kept)
         }
-        // What is kept of the call as it was asked holds wherever it goes.
-        let marks = ["route:\(sent.rule)"] + (decision.kept.map { ["keep:\($0.rule)"] } ?? [])
-        return (route.order(seed: seed()), marks, route.hedging, decision.kept?.content ?? .full)
+        return (route.order(seed: seed()), sent.rule, route.hedging, decision.kept)
     }
 
     private func choices(_ call: GatewayCall, _ summary: RequestSummary, _ seed: () -> String) throws -> (
@@ -146,15 +155,15 @@ extension Settings {
             field: "model")
     }
 
-    /// - Parameter marks: of the rules that sent the call here.
+    /// - Parameter sender: the rule that sent the call here.
     private func target(
-        _ provider: Provider, _ model: String, _ api: ModelProtocol, _ call: GatewayCall, _ client: String, _ marks: [String]
-    ) throws -> (Target, ContentMode) {
+        _ provider: Provider, _ model: String, _ api: ModelProtocol, _ call: GatewayCall, _ client: String,
+        sentBy sender: String?
+    ) throws -> (Target, PolicyDecision.Kept?) {
         let decision = decide(call, client: client, provider: provider.name, model: model, api: api)
-        let rule = decision.record(with: marks)
-        let content = decision.kept?.content ?? .full
+        let rule = decision.record(sentBy: sender)
         if let refusal = decision.refusal {
-            throw RoutePlan.Denied(error: refusal, policy: rule, provider: provider, content: content)
+            throw RoutePlan.Denied(error: refusal, policy: rule, provider: provider, kept: decision.kept)
         }
         let format = provider.format(for: api, model: model)
         guard format == nil || api != .gemini else {
@@ -163,24 +172,25 @@ extension Settings {
                     .notFound,
                     "The provider '\(provider.name)' is of type \(provider.type.rawValue); Gemini's protocol is served by gemini providers only."
                 ),
-                policy: rule, provider: provider, content: content)
+                policy: rule, provider: provider, kept: decision.kept)
         }
         guard !provider.usableKeys.isEmpty else {
             throw RoutePlan.Denied(
                 error: AppError(
                     .unavailable,
                     "The provider '\(provider.name)' has no key; an admin can add one: slipway providers key \(provider.name)."),
-                policy: rule, provider: provider, content: content)
+                policy: rule, provider: provider, kept: decision.kept)
         }
         guard let price = price(of: model, provider) else {
             throw RoutePlan.Denied(
                 error: AppError(
                     .policyDenied,
                     "The model '\(model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
-                ), policy: rule, provider: provider, content: content)
+                ), policy: rule, provider: provider, kept: decision.kept)
         }
         return (
-            Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format, rule: rule), content
+            Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format, rule: rule),
+            decision.kept
         )
     }
 
