@@ -37,6 +37,9 @@ public struct ToolUsage: Codable, Sendable, Equatable {
 
 public struct LedgerRow: Codable, Sendable, Equatable {
     public var attempt: Int
+    /// Who is paid, and for which model: of a call through a route, where it went.
+    public var provider: String?
+    public var model: String?
     /// `final`, `estimated` or `unknown`.
     public var state: String
     public var usage: TokenUsage
@@ -58,6 +61,36 @@ public struct LedgerRow: Codable, Sendable, Equatable {
         self.overrunNanoDollars = overrunNanoDollars
         self.priceID = priceID
         self.settledAt = settledAt
+    }
+}
+
+/// One of several attempts at a call.
+public struct CallAttempt: Codable, Sendable, Equatable {
+    /// 1 is the first.
+    public var attempt: Int
+    public var provider: String
+    public var model: String
+    public var credentialHint: String
+    /// Absent: no head of an answer came.
+    public var httpStatus: Int?
+    /// Why it was not the last; absent for the one whose answer was handed out.
+    public var error: String?
+    /// Since the first one began.
+    public var beganMilliseconds: Int64
+    public var endedMilliseconds: Int64
+
+    public init(
+        attempt: Int, provider: String, model: String, credentialHint: String, httpStatus: Int?, error: String?,
+        beganMilliseconds: Int64, endedMilliseconds: Int64
+    ) {
+        self.attempt = attempt
+        self.provider = provider
+        self.model = model
+        self.credentialHint = credentialHint
+        self.httpStatus = httpStatus
+        self.error = error
+        self.beganMilliseconds = beganMilliseconds
+        self.endedMilliseconds = endedMilliseconds
     }
 }
 
@@ -113,6 +146,8 @@ public struct Interception: Codable, Sendable, Equatable {
     public var thoughts: String?
     public var toolUsages: [ToolUsage]?
     public var ledger: [LedgerRow]?
+    /// Where there was more than one.
+    public var attempts: [CallAttempt]?
     /// Set when the call found the prompt cache of its session lost.
     public var cacheCollapse: CacheCollapse?
     /// What rules about content found, and decided about tools; nil: nothing.

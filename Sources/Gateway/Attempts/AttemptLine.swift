@@ -4,19 +4,19 @@ import Foundation
 import Postgres
 
 /// One of several attempts of a call, for the record.
-struct AttemptLine: Sendable, Equatable {
+package struct AttemptLine: Sendable, Equatable {
     /// 1 is the first.
-    var attempt: Int
-    var provider: String
-    var model: String
-    var credentialHint: String
+    package var attempt: Int
+    package var provider: String
+    package var model: String
+    package var credentialHint: String
     /// Nil: no head of an answer came.
-    var httpStatus: Int?
+    package var httpStatus: Int?
     /// Why it was not the last one; nil for the one whose answer was handed out.
-    var error: String?
+    package var error: String?
     /// Milliseconds since the first attempt began.
-    var beganMilliseconds: Int64
-    var endedMilliseconds: Int64
+    package var beganMilliseconds: Int64
+    package var endedMilliseconds: Int64
 
     func digest(interception: InterceptionID, organization: OrganizationID, at: Int64) -> Data {
         canonical(interception: interception, organization: organization, at: at).digest
@@ -36,6 +36,15 @@ struct AttemptLine: Sendable, Equatable {
         canonical.add(endedMilliseconds)
         canonical.add(at)
         return canonical
+    }
+}
+
+extension AttemptLine {
+    init(_ row: Row) throws {
+        self.init(
+            attempt: try row["attempt"], provider: try row["provider"], model: try row["model"],
+            credentialHint: try row["credential_hint"], httpStatus: try row["http_status"], error: try row["error"],
+            beganMilliseconds: try row["began_ms"], endedMilliseconds: try row["ended_ms"])
     }
 }
 
@@ -83,10 +92,7 @@ enum AttemptRows {
         return try Dictionary(
             uniqueKeysWithValues: rows.map { row in
                 let id = try row["interception_id", as: InterceptionID.self]
-                let line = AttemptLine(
-                    attempt: try row["attempt"], provider: try row["provider"], model: try row["model"],
-                    credentialHint: try row["credential_hint"], httpStatus: try row["http_status"], error: try row["error"],
-                    beganMilliseconds: try row["began_ms"], endedMilliseconds: try row["ended_ms"])
+                let line = try AttemptLine(row)
                 return (
                     "\(id)/\(line.attempt)",
                     line.canonical(interception: id, organization: try row["organization_id"], at: try row["moment"])

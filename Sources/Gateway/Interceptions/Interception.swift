@@ -87,6 +87,9 @@ package struct Interception: Sendable {
 /// A booked attempt.
 package struct LedgerRow: Sendable {
     package var attempt: Int
+    /// Who is paid, and for which model.
+    package var provider: String
+    package var model: String
     package var state: String
     package var usage: Usage
     package var hold: NanoDollars
@@ -118,6 +121,8 @@ package struct InterceptionDetail: Sendable {
     package var cacheCollapse: CacheCollapse?
     /// What rules about content found, and decided about tools.
     package var findings: [ContentFinding] = []
+    /// Where there was more than one.
+    package var attempts: [AttemptLine] = []
     /// When retention removed it.
     package var removedAt: Date?
 }

@@ -47,14 +47,15 @@ package struct InterceptionStore: Sendable {
         let interception = try Self.interception(row)
         let ledger = try await connection.query(
             """
-            SELECT attempt, state, input_tokens AS input, cache_read_input_tokens AS cache_read, cache_write_5m_tokens AS cache_5m,
+            SELECT attempt, provider, model, state, input_tokens AS input, cache_read_input_tokens AS cache_read, cache_write_5m_tokens AS cache_5m,
                    cache_write_1h_tokens AS cache_1h, output_tokens AS output, reasoning_tokens AS reasoning, web_searches AS searches,
                    hold, cost, overrun, price_id, settled_at
             FROM ai_charges WHERE interception_id = \(id) ORDER BY attempt
             """
         ).map { row in
             LedgerRow(
-                attempt: try row["attempt"], state: try row["state"], usage: try Self.usage(row), hold: try row["hold"],
+                attempt: try row["attempt"], provider: try row["provider"], model: try row["model"], state: try row["state"],
+                usage: try Self.usage(row), hold: try row["hold"],
                 cost: try row["cost"], overrun: try row["overrun"], price: try row["price_id"], settledAt: try row["settled_at"])
         }
         let tools = try await connection.query(
@@ -82,6 +83,9 @@ package struct InterceptionStore: Sendable {
             WHERE call_id = \(id) AND organization_id = \(scope.organization) ORDER BY phase DESC, n
             """
         ).map { try FindingRows.finding($0) }
+        detail.attempts = try await connection.query(
+            "SELECT * FROM ai_attempts WHERE interception_id = \(id) AND organization_id = \(scope.organization) ORDER BY attempt"
+        ).map { try AttemptLine($0) }
         detail.cacheCollapse = try await cacheCollapse(scope.organization, id, connection)
         if interception.contentMode != .full {
             detail.content = interception.contentMode.rawValue

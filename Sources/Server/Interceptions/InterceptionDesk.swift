@@ -82,6 +82,7 @@ package struct InterceptionDesk: Sendable {
             ToolUsage(id: $0.id, tool: $0.name, input: $0.input, result: $0.result, isError: $0.isError)
         }
         shown.ledger = detail.ledger.map(\.shown)
+        if !detail.attempts.isEmpty { shown.attempts = detail.attempts.map(\.shown) }
         shown.cacheCollapse = detail.cacheCollapse.map {
             API.CacheCollapse(
                 previousID: $0.previous.description, cachedBefore: $0.cachedBefore, cachedNow: $0.cachedNow, place: $0.place,
@@ -196,9 +197,19 @@ extension RecordedSession {
 
 extension BookedAttempt {
     fileprivate var shown: API.LedgerRow {
-        API.LedgerRow(
+        var shown = API.LedgerRow(
             attempt: attempt, state: state, usage: usage.shown, costNanoDollars: cost.value, holdNanoDollars: hold.value,
             overrunNanoDollars: overrun.value, priceID: price, settledAt: settledAt)
+        (shown.provider, shown.model) = (provider, model)
+        return shown
+    }
+}
+
+extension AttemptLine {
+    fileprivate var shown: CallAttempt {
+        CallAttempt(
+            attempt: attempt, provider: provider, model: model, credentialHint: credentialHint, httpStatus: httpStatus, error: error,
+            beganMilliseconds: beganMilliseconds, endedMilliseconds: endedMilliseconds)
     }
 }
 

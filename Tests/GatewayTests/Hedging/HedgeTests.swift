@@ -152,6 +152,10 @@ import Testing
             #expect(try attempts.allSatisfy { try $0["interception_id"] == call.id })
             #expect(try attempts[0]["error"] == "the other attempt answered first")
             #expect(try attempts[1]["http_status"] == 200 && attempts[1]["error", as: String?.self] == nil)
+            // Who reads the call is told where it went.
+            let detail = try await scene.gateway.interceptions.get(.own(scene.stage.user), call.id)
+            #expect(detail.attempts.map(\.provider) == ["slow", "quick"] && detail.attempts[1].error == nil)
+            #expect(detail.ledger.map { "\($0.provider)/\($0.model)" } == ["quick/test-model"])
             // One session, and the second names the first.
             let shown = try await scene.gateway.interceptions.list(.own(scene.stage.user), .init(), PageRequest()).items
             #expect(shown.count == 2 && Set(shown.map(\.session)).count == 1)
