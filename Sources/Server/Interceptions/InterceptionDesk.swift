@@ -208,7 +208,8 @@ extension BookedAttempt {
 extension AttemptLine {
     fileprivate var shown: CallAttempt {
         CallAttempt(
-            attempt: attempt, provider: provider, model: model, credentialHint: credentialHint, httpStatus: httpStatus, error: error,
+            attempt: attempt, provider: provider, model: model, credentialHint: credentialHint, httpStatus: httpStatus,
+            error: error,
             beganMilliseconds: beganMilliseconds, endedMilliseconds: endedMilliseconds)
     }
 }
