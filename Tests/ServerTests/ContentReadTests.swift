@@ -15,6 +15,7 @@ import Testing
         var auditor: Client
         var admin: Client
         var call: String
+        var pool: PostgresPool
     }
 
     private func scene(_ body: (Scene) async throws -> Void) async throws {
@@ -34,7 +35,7 @@ import Testing
                 try await member.get("\(APIPaths.interceptions)/\(call)").json(Interception.self).content == "complete"
             }
             let auditor = Client(server, token: try await People.token(pool, "otto", roles: [.auditor]))
-            try await body(Scene(server: server, member: member, auditor: auditor, admin: admin, call: call))
+            try await body(Scene(server: server, member: member, auditor: auditor, admin: admin, call: call, pool: pool))
             await pool.close()
             await server.stop()
         }
@@ -59,6 +60,31 @@ import Testing
             #expect(list.details["request_id"] == listed.header("x-request-id"))
             let verified = try await scene.auditor.send("POST", APIPaths.audit + "/verify").json(AuditVerification.self)
             #expect(verified.ok, "\(verified.problems)")
+        }
+    }
+
+    @Test func `request and answer are read as they passed, and who reads another's is on record`() async throws {
+        try await scene { scene in
+            let path = "\(APIPaths.interceptions)/\(scene.call)/content/"
+            let request = try await scene.auditor.get(path + "request")
+            #expect(
+                request.text == #"{"model":"demo-scripted","max_tokens":100,"messages":[{"role":"user","content":"demo: hello"}]}"#)
+            #expect(request.header("content-type") == "application/octet-stream")
+            #expect(request.header("x-slipway-content-type") == "application/json")
+            #expect(request.header("x-slipway-content-complete") == "true")
+            let fact = try #require(try await reads(scene, "content.read").first)
+            #expect(fact.actor == "otto" && fact.details["request_id"] == request.header("x-request-id"))
+            #expect(try await scene.member.get(path + "answer").text.contains(#""type":"message""#))
+            #expect(try await reads(scene, "content.read").count == 1)
+            let odd = try await scene.member.get(path + "thoughts")
+            #expect(odd.status == 400 && odd.text.contains("request or answer"))
+            let stranger = Client(scene.server, token: try await People.token(scene.pool, "eve", roles: [.member]))
+            #expect(try await stranger.get(path + "request").status == 404)
+            // What is not kept is told with its reason.
+            try await scene.pool.execute("UPDATE ai_interceptions SET content_mode = 'hashed'")
+            try await scene.pool.execute("DELETE FROM ai_contents")
+            let gone = try await scene.member.get(path + "request")
+            #expect(gone.status == 404 && gone.text.contains("not kept but for its hash"))
         }
     }
 

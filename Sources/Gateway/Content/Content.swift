@@ -6,8 +6,8 @@ import ModelAPI
 import NIOCore
 
 /// What is recorded of a call besides its facts: the bodies as they passed, and what people look for in them.
-enum Content {
-    enum Part: String, Sendable { case request, answer }
+package enum Content {
+    package enum Part: String, Sendable, CaseIterable { case request, answer }
     enum State: String, Sendable { case partial, complete }
 
     static let emptyHash = Data(SHA256.hash(data: Data()))

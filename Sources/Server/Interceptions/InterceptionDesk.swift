@@ -95,6 +95,22 @@ package struct InterceptionDesk: Sendable {
         return shown
     }
 
+    /// The bytes of a call's request or answer.
+    ///
+    /// - Parameter part: `request` or `answer`.
+    /// - Throws: `notFound` with the reason where there are none; `badRequest` for another part.
+    package func content(
+        _ principal: Principal, _ id: InterceptionID, part: String, requestID: String
+    ) async throws -> RecordedBody {
+        guard let part = Content.Part(rawValue: part) else {
+            let parts = Content.Part.allCases.map(\.rawValue).joined(separator: " or ")
+            throw AppError(.badRequest, "The part is '\(part.prefix(32))'; it can be \(parts).", field: "part")
+        }
+        let body = try await gateway.interceptions.body(scope(principal), id, part)
+        try await ContentReads(facts: gateway.facts, principal: principal, requestID: requestID).read(body.call)
+        return body
+    }
+
     package func sessions(
         _ principal: Principal, _ query: Query, _ page: PageRequest, requestID: String
     ) async throws -> AISessionList {

@@ -11,6 +11,7 @@ struct InterceptionRoutes: Sendable {
     func register(on table: RouteTable) {
         table.on(.get, APIPaths.interceptions, .readInterceptions, list)
         table.on(.get, APIPaths.interceptions + "/{interception}", .readInterceptions, get)
+        table.on(.get, APIPaths.interceptions + "/{interception}/content/{part}", .readInterceptions, content)
         table.on(.get, APIPaths.sessions, .readInterceptions, sessions)
         table.on(.get, APIPaths.sessions + "/{session}", .readInterceptions, session)
         table.on(.get, APIPaths.sessions + "/{session}/tree", .readInterceptions, tree)
@@ -52,6 +53,22 @@ struct InterceptionRoutes: Sendable {
     @Sendable func get(_ call: Call) async throws -> Response {
         try .json(try await desk.get(call.principal, try call.incoming.id("interception"), requestID: call.incoming.requestID))
     }
+
+    /// Bytes of a client or a model: nothing that a browser should show as what they say they are.
+    @Sendable func content(_ call: Call) async throws -> Response {
+        let body = try await desk.content(
+            call.principal, try call.incoming.id("interception"), part: try call.incoming.path("part"),
+            requestID: call.incoming.requestID)
+        return Response(
+            status: .ok,
+            headers: [
+                .contentType: "application/octet-stream", .contentDisposition: "attachment",
+                Self.recordedType: body.contentType, Self.recordedWhole: "\(body.isComplete)",
+            ], body: ResponseBody(byteBuffer: ByteBuffer(bytes: body.bytes)))
+    }
+
+    private static let recordedType = HTTPField.Name("x-slipway-content-type")!
+    private static let recordedWhole = HTTPField.Name("x-slipway-content-complete")!
 
     @Sendable func sessions(_ call: Call) async throws -> Response {
         if try isFile(call) { return try csv(call, desk.sessionsCSV) }
