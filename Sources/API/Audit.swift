@@ -68,6 +68,7 @@ public struct AuditFactList: Codable, Sendable, Equatable {
 public struct AuditCheckpoint: Codable, Sendable, Equatable {
     public var number: Int64
     public var at: Date
+    /// How many entries stand behind it, in all chains. Not signed: the heads in the body are.
     public var entries: Int64
     public var digest: String
     public var signature: String

@@ -188,8 +188,16 @@ public struct ReconcileReport: Codable, Sendable, Equatable {
     public var lines: [Line]
     public var invoicedNanoDollars: Int64
     public var bookedNanoDollars: Int64
+    /// Rows of the invoice that name no model (totals, fees, taxes), and what they come to; they are in no line and no sum.
+    public var rowsWithoutModel: Int?
+    public var withoutModelNanoDollars: Int64?
 
-    public init(provider: String, lines: [Line], invoicedNanoDollars: Int64, bookedNanoDollars: Int64) {
+    public init(
+        provider: String, lines: [Line], invoicedNanoDollars: Int64, bookedNanoDollars: Int64, rowsWithoutModel: Int? = nil,
+        withoutModelNanoDollars: Int64? = nil
+    ) {
+        self.rowsWithoutModel = rowsWithoutModel
+        self.withoutModelNanoDollars = withoutModelNanoDollars
         self.provider = provider
         self.lines = lines
         self.invoicedNanoDollars = invoicedNanoDollars

@@ -42,14 +42,19 @@ package struct Checkpoint: Sendable, Equatable {
     package var publicKey: Data
     package var signature: Data
     package var at: Date
+    /// How many entries stand behind it, in all chains, also those that it leaves out. For people, and not signed; nil where it is not known.
+    package var entries: Int64?
 
-    package init(number: Int64, body: Data, keyID: String, publicKey: Data, signature: Data, at: Date) {
+    package init(
+        number: Int64, body: Data, keyID: String, publicKey: Data, signature: Data, at: Date, entries: Int64? = nil
+    ) {
         self.number = number
         self.body = body
         self.keyID = keyID
         self.publicKey = publicKey
         self.signature = signature
         self.at = at
+        self.entries = entries
     }
 
     /// What the next one names as its previous.

@@ -14,26 +14,33 @@ package struct ExportCheck: Sendable {
 
     package init(anchor: AuditAnchor? = nil) { checkpoints = CheckpointWalk(anchor: anchor) }
 
-    /// - Throws: `badRequest` naming the line that cannot be read.
+    /// A line that is not what was exported is a problem of the record, and the next one is read.
+    ///
+    /// - Throws: `badRequest` for a file that does not begin as a record does: it is something else.
     package mutating func add(line text: Data) throws {
         lines += 1
-        let line: ExportLine
-        do { line = try JSONDecoder().decode(ExportLine.self, from: text) } catch {
-            throw AppError(.badRequest, "Line \(lines) is no line of an exported audit record.", detail: "\(error)")
+        guard let line = try? JSONDecoder().decode(ExportLine.self, from: text) else {
+            guard lines > 1 else { throw Self.noRecord }
+            return report.add(.changed, "Line \(lines) is no line of an exported audit record: it was changed, or cut.")
         }
-        if hasEnded { throw AppError(.badRequest, "Line \(lines) follows the end of the record.") }
+        if hasEnded { return report.add(.inserted, "Line \(lines) follows the end of the record.") }
         switch (line, lines) {
         case (.header, 1): break
-        case (.header, _), (_, 1):
-            throw AppError(.badRequest, "The file does not begin with the header of an exported audit record.")
+        case (_, 1): throw Self.noRecord
+        case (.header, _): report.add(.inserted, "Line \(lines) is a second header.")
         case (.checkpoint(let point), _):
-            guard walk == nil else { throw AppError(.badRequest, "Line \(lines) is a checkpoint among the entries.") }
+            guard walk == nil else {
+                return report.add(.reordered, n: point.number, "Line \(lines) is a checkpoint among the entries.")
+            }
             checkpoints.walk(point, &report)
         case (.entry(let link, let record), _): entry(link, record)
         case (.tombstones(let fact, let stones), _): tombstones(fact, stones)
         case (.end(let entries, let points), _): end(entries: entries, points)
         }
     }
+
+    private static let noRecord = AppError(
+        .badRequest, "The file does not begin with the header of an exported audit record.")
 
     /// - Returns: what was found, when all lines were added.
     package mutating func finish() -> AuditReport {

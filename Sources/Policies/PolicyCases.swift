@@ -119,7 +119,7 @@ package struct PolicyCases: Sendable {
             }
             facts.template = fields.text(map["template"])
             facts.client = fields.text(map["client"]) ?? facts.client
-            facts.modelProtocol = fields.text(map["protocol"]) ?? facts.modelProtocol
+            facts.modelProtocol = fields.word(map["protocol"], PolicyProtocol.self)?.rawValue ?? facts.modelProtocol
             facts.tool = fields.text(map["tool"])
             facts.mcpServer = fields.text(map["mcp_server"])
             facts.dataClass = fields.text(map["data_class"])

@@ -108,3 +108,13 @@ extension PolicySet {
         return classes.map(with).max { rank($0) < rank($1) } ?? with("none")
     }
 }
+
+/// What a call speaks, as records and rules name it.
+package enum PolicyProtocol: String, Sendable, CaseIterable {
+    case messages
+    case chatCompletions = "chat_completions"
+    case responses, gemini, embeddings
+
+    /// Whether the pattern is about any of them.
+    static func isAny(_ pattern: Pattern) -> Bool { allCases.contains { pattern.matches($0.rawValue) } }
+}

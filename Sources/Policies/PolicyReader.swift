@@ -8,21 +8,30 @@ package struct PolicyReader {
     static let mostRules = 500
 
     private let carriers: PolicyCarriers
+    /// It is in force already: what an earlier version took stays what it was.
+    private let isStored: Bool
     var fields = YAMLFields()
     /// Those of the object.
     var patterns: [DataPattern] = []
 
-    /// - Parameter carriers: rules that ask for more are refused.
+    /// - Parameters:
+    ///   - carriers: rules that ask for more are refused.
+    ///   - isStored: names of protocols are taken as they are: a policy that is in force must not become unreadable.
     /// - Throws: with every problem, and its line and column.
-    package static func read(_ text: String, carriers: PolicyCarriers = .server) throws(PolicyFileError) -> PolicyObject {
+    package static func read(
+        _ text: String, carriers: PolicyCarriers = .server, isStored: Bool = false
+    ) throws(PolicyFileError) -> PolicyObject {
         let root = try YAMLFields.compose(text)
-        var reader = PolicyReader(carriers)
+        var reader = PolicyReader(carriers, isStored: isStored)
         let object = reader.object(root)
         guard reader.fields.problems.isEmpty, let object else { throw PolicyFileError(problems: reader.fields.problems) }
         return object
     }
 
-    private init(_ carriers: PolicyCarriers) { self.carriers = carriers }
+    private init(_ carriers: PolicyCarriers, isStored: Bool) {
+        self.carriers = carriers
+        self.isStored = isStored
+    }
 
     private mutating func object(_ root: Node) -> PolicyObject? {
         let map = fields.mapping(root, "a policy", keys: ["name", "description", "order", "default", "patterns", "rules"])
@@ -208,6 +217,11 @@ package struct PolicyReader {
         }
         resources.models = map["models"].map { PatternList(Self.plainTexts($0.node)) } ?? PatternList()
         resources.protocols = fields.patterns(map["protocols"])
+        for (text, node) in fields.texts(map["protocols"]) where !isStored && !PolicyProtocol.isAny(Pattern(text)) {
+            fields.problem(
+                node,
+                "'\(text.prefix(64))' is no protocol; there are \(PolicyProtocol.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
         resources.tools = fields.patterns(map["tools"])
         resources.mcpServers = fields.patterns(map["mcp_servers"])
         resources.dataClasses = dataClasses(map["data_classes"])

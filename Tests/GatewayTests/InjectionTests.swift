@@ -213,6 +213,9 @@ import Testing
             let refused = await ask("tools, wiki")
             #expect(refused.status == 400)
             #expect(await refused.text().contains("names 'wiki'"))
+            let mixed = await ask("all,none")
+            #expect(mixed.status == 400)
+            #expect(await mixed.text().contains("'all' and 'none' stand alone"))
             #expect(model.bodies.count == 2 && model.bodies.allSatisfy { $0.contains("tools__echo") })
             // A call that may be repeated must not run tools twice.
             let keyed = Self.call(
@@ -220,6 +223,18 @@ import Testing
                 headers: [(name: "x-slipway-tools", value: "all"), (name: "Idempotency-Key", value: "k")])
             #expect(await gateway.call(keyed).status == 200)
             #expect(model.bodies.last?.contains("tools__echo") == false)
+        }
+    }
+
+    @Test func `a server that there is not is refused where there is none at all, too`() async throws {
+        let wire = Wire.own[0]
+        let model = ScriptedModel([[.text("Hello.")]])
+        try await Self.with(model, inject: .never) { stage, gateway in
+            let refused = await gateway.call(
+                Self.call(stage, wire, wire.body(Self.question), headers: [(name: "x-slipway-tools", value: "nobody")]))
+            #expect(refused.status == 400)
+            #expect(await refused.text().contains("names 'nobody'"))
+            #expect(model.bodies.isEmpty)
         }
     }
 

@@ -27,6 +27,11 @@ import Testing
             2026-11-20,,Default,web search,0.10
             """)
         #expect(anthropic.rows.map(\.cost) == [NanoDollars(1_250_000_000), NanoDollars(1)] && anthropic.hasCost)
+        // Fees have no model: they are told, not compared.
+        #expect(anthropic.rest == .init(rows: 1, cost: NanoDollars(100_000_000)))
+        let compared = Reconciliation(provider: "p", anthropic, [])
+        #expect(compared.withoutModel == (1, NanoDollars(100_000_000)) && compared.invoiced == NanoDollars(1_250_000_001))
+        #expect(try invoice("day,model,cost\n2026-11-20,m,1\n,,\n,,$3\n").rest == .init(rows: 1, cost: NanoDollars(3_000_000_000)))
         let usage = try invoice(
             """
             usage_date_utc,model_version,usage_input_tokens_no_cache,usage_input_tokens_cache_write_5m,usage_input_tokens_cache_read,usage_output_tokens

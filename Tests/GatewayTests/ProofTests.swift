@@ -55,7 +55,9 @@ import Testing
                 ({ $0[booking].replace(/"cost":[0-9]+/, with: "\"cost\":1") }, .changed, "was changed"),
                 ({ $0[call].replace(/"hold":[0-9]+/, with: "\"hold\":null") }, .changed, "was changed"),
                 ({ $0.remove(at: call) }, .removed, "missing from the chain"),
-                ({ $0.swapAt(call, call + 1) }, .removed, "missing"),
+                ({ $0.swapAt(call, call + 1) }, .reordered, "is out of order"),
+                ({ $0.insert($0[call], at: call + 1) }, .inserted, "is there twice"),
+                ({ $0[call] = String($0[call].dropLast(9)) }, .changed, "Line \(call + 1) is no line of an exported"),
                 ({ $0.removeLast(3) }, .removed, "The file has no end"),
                 ({ $0[1].replace(/"signature":"../, with: "\"signature\":\"00") }, .checkpoint, "not genuine"),
                 ({ $0[call].replace(/"record":\{.*\},"subject"/, with: "\"record\":null,\"subject\"") }, .removed, "The row of"),
@@ -67,7 +69,9 @@ import Testing
                 #expect(problems.contains { $0.kind == kind && $0.message.contains(part) }, "\(part): \(problems)")
             }
             #expect(throws: AppError.self) { try verify(["{}"]) }
-            #expect(throws: AppError.self) { try verify([lines[0], "{\"type\":\"entry\"}"]) }
+            var swapped = lines
+            swapped.swapAt(call, call + 1)
+            #expect(try !verify(swapped).problems.contains { $0.kind == .removed })
         }
     }
 

@@ -18,6 +18,33 @@ import Testing
         }
     }
 
+    @Test func `what stands beside providers in the API is no name for one`() async throws {
+        try await Self.with { stage, gateway in
+            for name in ["auto", "interceptions", "sessions", "usage", "spend"] {
+                let error = await #expect(throws: AppError.self) {
+                    try await gateway.providers.create(
+                        stage.user, name: name, type: .anthropic, .init(baseURL: "https://models.example.com"))
+                }
+                #expect(
+                    error?.code == .badRequest && error?.field == "name" && error?.message.contains("'\(name)' is taken") == true)
+            }
+        }
+    }
+
+    @Test func `a price is set for a provider that is there, and of a type that counts for it`() async throws {
+        try await Self.with { stage, gateway in
+            func set(_ type: ProviderType, _ name: String) async throws {
+                try await gateway.prices.set(stage.user, .init(type: type, providerName: name, model: "m", prices: Stage.price))
+            }
+            let unknown = await #expect(throws: AppError.self) { try await set(.anthropic, "nope") }
+            #expect(unknown?.code == .notFound && unknown?.field == "provider")
+            let other = await #expect(throws: AppError.self) { try await set(.openai, "ours") }
+            #expect(other?.code == .badRequest && other?.field == "type", "\(other?.message ?? "")")
+            #expect(other?.message.contains("'ours' is of type anthropic") == true)
+            try await set(.anthropic, "ours")
+        }
+    }
+
     @Test func `a change is made to what is stored, and not to what this process remembers`() async throws {
         try await Self.with { stage, gateway in
             // Another process has just switched it off.

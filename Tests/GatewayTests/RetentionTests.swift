@@ -90,8 +90,9 @@ import Testing
         try await scene { stage, gateway, admin in
             let session = try await gateway.interceptions.list(.all(admin), .init(), PageRequest()).items[1].session
             let hold = try await gateway.legalHolds.add(admin, .session, subject: session, name: session, reason: "case 7")
-            let again = try await gateway.legalHolds.add(admin, .session, subject: session, name: session, reason: "another")
-            #expect(again.id == hold.id && again.reason == "case 7")
+            let again = try await gateway.legalHolds.add(stage.user, .session, subject: session, name: session, reason: "another")
+            #expect(again.id != hold.id && again.reason == "another" && again.creator == stage.user.user)
+            #expect(try await gateway.legalHolds.list(admin).map(\.id) == [hold.id, again.id])
             _ = try await gateway.rules.set(admin, contentDays: 1, recordDays: 30)
             let removed = try await gateway.retention.sweep(now: later)
             #expect(removed.contents == 2 && removed.records == 2)
@@ -102,7 +103,11 @@ import Testing
                 detail.content == "complete" && detail.answer == "Hello." && detail.interception.prompt?.hasPrefix("prompt") == true
             )
             #expect(try await gateway.audit.verify().problems == [])
+            // What several hold is free when the last one ends.
             try await gateway.legalHolds.remove(admin, id: hold.id)
+            #expect(try await gateway.retention.sweep(now: later) == .init())
+            #expect(try await gateway.legalHolds.list(admin).map(\.id) == [again.id])
+            try await gateway.legalHolds.remove(admin, id: again.id)
             #expect(try await gateway.legalHolds.list(admin).isEmpty)
             // The chunks of what was held were in use as long as it was.
             #expect(try await gateway.retention.sweep(now: later).records == 1)
@@ -110,7 +115,7 @@ import Testing
             let kinds = try await stage.pool.query("SELECT kind FROM audit_facts WHERE kind LIKE 'audit.%' ORDER BY at").map {
                 try $0["kind", as: String.self]
             }
-            #expect(kinds == ["audit.hold", "audit.retention", "audit.release"])
+            #expect(kinds == ["audit.hold", "audit.hold", "audit.retention", "audit.release", "audit.release"])
             #expect(try await gateway.audit.verify().problems == [])
         }
     }

@@ -119,8 +119,9 @@ import Testing
                 #expect(await unpriced.text().contains("has no price"))
                 #expect(await gateway.call(stage.call(Stage.messages(), provider: "keyless")).status >= 400)
                 #expect(
-                    try await kept(stage, gateway)
-                        == Array(repeating: "none default/default keep:quiet/all", count: 2))
+                    try await kept(stage, gateway) == [
+                        "none default/default keep:quiet/all price:none", "none default/default keep:quiet/all",
+                    ])
                 try await stage.expectSound(gateway)
             }
         }

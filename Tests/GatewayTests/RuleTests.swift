@@ -123,6 +123,11 @@ import Testing
         #expect(input(400, OrganizationID()) == 2)
     }
 
+    @Test func `rules may name every protocol that calls have`() {
+        let names = ModelProtocol.allCases.map(\.rawValue) + [EmbeddingSummary.Format.recorded]
+        #expect(Set(PolicyProtocol.allCases.map(\.rawValue)) == Set(names))
+    }
+
     @Test func `a price file that is wrong is refused with its place`() {
         for (text, part) in [
             ("{", "p.json"), (#"{"provider_type":"x","source":"","models":[]}"#, "provider_type"),
@@ -136,11 +141,26 @@ import Testing
             ),
             (
                 #"{"provider_type":"openai","source":"","models":[{"model":"m","context_tokens":5,"max_output_tokens":5,"price":{"input":"1","output":"1"}}]}"#,
-                "valid_from"
+                "models[0] has no 'valid_from'"
             ),
+            (
+                #"{"provider_type":"openai","source":"","models":[{"model":"m","valid_from":"yesterday","context_tokens":5,"max_output_tokens":5,"price":{"input":"1","output":"1"}}]}"#,
+                "models[0].valid_from is 'yesterday'; expected a time such as"
+            ),
+            (
+                #"{"provider_type":"openai","source":"","models":[{"model":"m","valid_from":"2025-01-01T00:00:00Z","context_tokens":5,"max_output_tokens":5,"price":{"input":"1","output":"1","cache_raed":"1"}}]}"#,
+                "models[0].price has no 'cache_raed'; did you mean 'cache_read'?"
+            ),
+            (
+                #"{"provider_type":"openai","source":"","models":[{"long_contxt":[],"model":"m"}]}"#,
+                "models[0] has no 'long_contxt'; did you mean 'long_context'?"
+            ),
+            (#"{"provider_type":"openai","source":"","models":[{"model":"m","price":1}]}"#, "models[0].price must be an object"),
+            ("[]", "the file must be an object"), ("{]", "it is no valid JSON"),
         ] {
             let error = #expect(throws: AppError.self) { _ = try PriceFile.read(text, name: "p.json") }
             #expect(error?.message.contains(part) == true && error?.message.contains("p.json") == true, "\(error?.message ?? "")")
+            #expect(error?.message.contains(/Dictionary|Array<|\.\./) == false, "\(error?.message ?? "")")
         }
     }
 

@@ -40,6 +40,23 @@ import Testing
         #expect(found.last?.message.contains("Mars/Olympus") == true)
     }
 
+    @Test func `a protocol that there is not is refused, and a policy in force that names one stays readable`() throws {
+        let text = """
+            name: a
+            default: next
+            rules:
+              - {id: b, effect: deny, resources: {protocols: ["chat_*", embeddings, soap]}}
+            """
+        let found = problems(text)
+        #expect(found.map { "\($0.line):\($0.column)" } == ["4:74"], "\(found)")
+        #expect(
+            found.first?.message == "'soap' is no protocol; there are messages, chat_completions, responses, gemini, embeddings")
+        #expect(try PolicyReader.read(text, isStored: true).rules[0].resources.protocols.texts.last == "soap")
+        #expect(throws: PolicyFileError.self) {
+            try PolicyCases.read("[{name: a, request: {user: ada, model: p/m, protocol: soap}, expect: allow}]", now: Date())
+        }
+    }
+
     @Test func `what is missing is named`() {
         #expect(problems("{name: a, rules: []}").first?.message.contains("'default'") == true)
         #expect(problems("{default: deny, rules: []}").first?.message.contains("'name'") == true)

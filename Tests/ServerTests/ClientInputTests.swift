@@ -57,6 +57,19 @@ import Testing
             try check("limits delete fast", "There is no limit named 'fast'", status: 4...4)
             try check("limits show fast", "There is no limit named 'fast'", status: 4...4)
             try check("tokens create --name ''", "name", status: 1...64)
+            for days in [0, 367] { try check("tokens create --name x --days \(days)", "1 to 366 days", status: 64...64) }
+            try check("usage --format csv --output json", "leave out either", status: 64...64)
+            try check("models price m --type openai --provider no --input-price 1 --output-price 1", "named 'no'", status: 4...4)
+            try check("audit hold add --session none --reason x", "There is no call of a session 'none'", status: 4...4)
+            try check("audit hold add --task none --reason x", "There is no task 'none'", status: 4...4)
+            try Shell.check("mkdir none && echo '{\"checkpoints\":[]}' > none.json", in: folder)
+            for words in ["verify --file none.json", "check-proof none.json", "verify"] {
+                try check("audit \(words) --anchor none.json", "none.json holds no checkpoints")
+            }
+            try Shell.check("echo '[{name: a, request: {user: ada, model: p/m}, expect: allow}]' > cases.yaml", in: folder)
+            try check("policy test cases.yaml --policy none", "No policy was found in the folder none")
+            try Shell.check("echo '{name: a, default: next, rules: []}' > none/a.yaml", in: folder)
+            try check("policy test cases.yaml --policy none --policy none/a.yaml", "none/a.yaml is given twice")
             try check("task list --url ftp://example.com", "is no address of a server", status: 64...64)
             try check("task list --url http://127.0.0.1:1", "No answer from http://127.0.0.1:1", status: 69...69)
             try check("task list --url http://127.0.0.1:99999", "is not a URL")

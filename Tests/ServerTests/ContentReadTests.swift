@@ -109,12 +109,28 @@ import Testing
                 APIPaths.audit + "/holds", AddAuditHoldRequest(kind: "user", subject: "mia", reason: "case 7")
             ).json(AuditHold.self)
             #expect(hold.name == "mia" && hold.kind == "user")
+            let session = try await scene.member.get("\(APIPaths.interceptions)/\(scene.call)").json(Interception.self).sessionID
+            for (kind, subject, status) in [
+                ("session", session, 201), ("session", "nosuch", 404), ("task", UUID().uuidString, 404), ("user", "nobody", 404),
+            ] {
+                let answer = try await scene.auditor.post(
+                    APIPaths.audit + "/holds", AddAuditHoldRequest(kind: kind, subject: subject, reason: "case 8"))
+                #expect(answer.status == status || (status == 201 && answer.status == 200), "\(subject): \(answer.text)")
+                if let made = try? answer.json(AuditHold.self) {
+                    #expect(try await scene.auditor.send("DELETE", "\(APIPaths.audit)/holds/\(made.id)").status == 204)
+                }
+            }
             #expect(try await scene.member.get(APIPaths.audit + "/holds").status == 403)
             #expect(try await scene.admin.get(APIPaths.audit + "/holds").json(AuditHoldList.self).holds.map(\.id) == [hold.id])
             #expect(try await scene.auditor.send("DELETE", "\(APIPaths.audit)/holds/\(hold.id)").status == 204)
             #expect(try await scene.auditor.send("DELETE", "\(APIPaths.audit)/holds/\(hold.id)").status == 404)
             let kinds = try await reads(scene, "audit").map(\.kind)
-            #expect(kinds.sorted() == ["audit.content-mode", "audit.hold", "audit.release", "audit.retention"])
+            #expect(
+                kinds.sorted() == [
+                    "audit.content-mode", "audit.hold", "audit.hold", "audit.release", "audit.release", "audit.retention",
+                ])
+            let none = try await scene.auditor.post(APIPaths.audit + "/verify", VerifyAuditRequest(anchor: []))
+            #expect(none.status == 400 && none.error?.message.contains("holds no checkpoints") == true, "\(none.text)")
         }
     }
 }

@@ -106,6 +106,13 @@ import Testing
             #expect(try await browser.post(APIPaths.tokens, request).status == 403)
             #expect(try await browser.with("origin", "https://evil.example").post(APIPaths.tokens, request).status == 403)
             #expect(try await browser.with("origin", server.url).post(APIPaths.tokens, request).status == 201)
+            for seconds in [0, -1, 366 * 86_400 + 1] {
+                let made = try await browser.with("origin", server.url).post(
+                    APIPaths.tokens, CreateTokenRequest(name: "t", scope: nil, lifetimeSeconds: seconds))
+                #expect(made.status == 400 && made.error?.validations.first?.field == "lifetime_seconds", "\(made.text)")
+            }
+            let longest = CreateTokenRequest(name: "t", scope: nil, lifetimeSeconds: 366 * 86_400)
+            #expect(try await browser.with("origin", server.url).post(APIPaths.tokens, longest).status == 201)
             let stored: Int64 = try await pool.query("SELECT count(*) AS n FROM login_sessions WHERE length(id_hash) = 32")[0]["n"]
             #expect(stored == 1)
             #expect(try await browser.with("origin", server.url).send("POST", APIPaths.logout).status == 204)

@@ -53,12 +53,94 @@ import Testing
             let page = InterceptionPage(frame: PageFrame(title: "", principal: nil), call: call)
             #expect(page.facts.contains { $0.name == "First token" && $0.value.hasSuffix(" ms") }, "\(page.facts)")
             #expect(try await lines(APIPaths.interceptions + "?format=csv&group=others").count == 1)
+            #expect(try await lines(APIPaths.interceptions + "?format=csv&limit=1") == Array(calls.prefix(2)))
+            for query in ["limit=0", "after=1", "status=bogus", "decision=bogus"] {
+                let answer = try await Client(server, token: auditor).get(APIPaths.interceptions + "?format=csv&\(query)")
+                #expect(answer.status == 400 && answer.text.contains(query.prefix { $0 != "=" }), "\(query): \(answer.text)")
+            }
+            #expect(try await Client(server, token: auditor).get(APIPaths.interceptions + "?status=bogus").status == 400)
+            try await spend(server, auditor: auditor, caller: caller)
+            try await groupWithBudget(server, owner: owner)
+            decisions(call)
             for path in [APIPaths.sessions, APIPaths.interceptions] {
                 #expect(try await Client(server, token: auditor).get(path + "?format=xml").status == 400)
                 #expect(try await Client(server, token: auditor).get(path + "?group=unheard-of").status == 404)
             }
             await pool.close()
             await server.stop()
+        }
+    }
+
+    /// Whose spend is asked for, and by whom: `caller` made two calls, `auditor` none.
+    private func spend(_ server: ServerProcess, auditor: String, caller: String) async throws {
+        func ask(_ token: String, _ query: String) async throws -> Client.Answer {
+            try await Client(server, token: token).get(query)
+        }
+        for path in [APIPaths.spend, APIPaths.usage] {
+            func calls(_ token: String, _ user: String) async throws -> Int {
+                struct Rows: Decodable {
+                    struct Row: Decodable { var calls: Int }
+                    var rows: [Row]
+                }
+                let answer = try await ask(token, "\(path)?user=\(user)")
+                #expect(answer.status == 200, "\(answer.text)")
+                return try answer.json(Rows.self).rows.reduce(0) { $0 + $1.calls }
+            }
+            #expect(try await calls(auditor, "caller") == 2)
+            #expect(try await calls(auditor, "all") == 2)
+            #expect(try await calls(auditor, "me") == 0)
+            let unknown = try await ask(auditor, "\(path)?user=nobodyxx")
+            #expect(unknown.status == 404 && unknown.error?.validations.first?.field == "user", "\(unknown.text)")
+        }
+        let turned = try await ask(auditor, APIPaths.spend + "?from=2026-11-30&to=2026-11-01")
+        #expect(turned.status == 400 && turned.error?.validations.first?.field == "to", "\(turned.text)")
+    }
+
+    @Test func `who may not see what others spent is told so`() async throws {
+        try await TestDatabase.with { database in
+            let pool = database.pool()
+            let member = try await People.token(pool, "lin", roles: [.member])
+            let server = try await ServerProcess.start(database: database.url)
+            for path in [APIPaths.spend, APIPaths.usage] {
+                for user in ["all", "ada", "nobody"] {
+                    #expect(try await Client(server, token: member).get("\(path)?user=\(user)").status == 403, "\(path) \(user)")
+                }
+                for user in ["?user=me", "?user=lin", ""] {
+                    #expect(try await Client(server, token: member).get(path + user).status == 200, "\(path) \(user)")
+                }
+            }
+            await pool.close()
+            await server.stop()
+        }
+    }
+
+    private func groupWithBudget(_ server: ServerProcess, owner: String) async throws {
+        let client = Client(server, token: owner)
+        let budget = try await client.send(
+            "PUT", APIPaths.budgets + "/group:others/day",
+            try APICoding.encoder().encode(SetAISubjectBudgetRequest(capNanoDollars: 5)))
+        #expect(budget.status == 200, "\(budget.text)")
+        #expect(try await client.send("DELETE", APIPaths.base + "/groups/others").status == 204)
+        #expect(try await client.get(APIPaths.budgets).json(AISubjectBudgetList.self).budgets.isEmpty)
+        let facts = try await client.get(APIPaths.audit + "/facts?kind=budget.remove").json(AuditFactList.self).facts
+        #expect(facts.map(\.subject) == ["group:others"] && facts[0].details["period"] == "day" && facts[0].actor == "owner")
+    }
+
+    /// How the page of a call says who decided.
+    private func decisions(_ call: Interception) {
+        var call = call
+        call.status = "refused"
+        for (policy, error, name, value) in [
+            ("data/no-keys", "policy_denied", "Refused by", "data/no-keys"),
+            ("default/default price:none flag:a/b", "policy_denied", "Let pass by", "default/default flag:a/b"),
+            ("default/default price:none", "policy_denied", "Refused", "policy_denied (the model has no price)"),
+            ("default/default", "budget_exceeded", "Refused", "budget_exceeded (too little is left of a budget)"),
+            ("", "unavailable", "Cost", "nothing was spent"),
+        ] {
+            (call.policy, call.error) = (policy, error)
+            let facts = InterceptionPage(frame: PageFrame(title: "", principal: nil), call: call).facts
+            #expect(facts.contains { $0.name == name && $0.value == value }, "\(facts)")
+            #expect(!facts.contains { $0.name == "Allowed by" || $0.name == "Error" || $0.value.isEmpty }, "\(facts)")
         }
     }
 }

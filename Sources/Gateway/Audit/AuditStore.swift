@@ -86,14 +86,14 @@ package struct AuditStore: Sendable {
             : "c.number > \(after ?? 0) ORDER BY c.number"
         return try await connection.query(
             """
-            SELECT c.number, c.body, c.key_id, c.signature, c.at, coalesce(k.public_key, ''::bytea) AS public_key
+            SELECT c.number, c.body, c.key_id, c.signature, c.at, c.entries, coalesce(k.public_key, ''::bytea) AS public_key
             FROM audit_checkpoints c LEFT JOIN audit_signing_keys k ON k.id = c.key_id
             WHERE \(order) LIMIT \(limit)
             """
         ).map { row in
             Checkpoint(
                 number: try row["number"], body: try row["body"], keyID: try row["key_id"], publicKey: try row["public_key"],
-                signature: try row["signature"], at: try row["at"])
+                signature: try row["signature"], at: try row["at"], entries: try row["entries"])
         }
     }
 }

@@ -84,13 +84,15 @@ package final class Checkpoints: Sendable {
             let grown = heads.reduce(0) { $0 + $1.n - (signed[$1.chain] ?? 0) }
             guard isDue(age, grown) else { return nil }
             let (keyID, key) = try await signingKey(connection)
-            let checkpoint = try Checkpoint.signed(
+            var checkpoint = try Checkpoint.signed(
                 .init(number: (last?.number ?? 0) + 1, at: times, previous: last?.digest.hex ?? "", heads: heads), keyID: keyID,
                 key: key)
+            let all = signed.merging(heads.map { ($0.chain, $0.n) }) { _, new in new }.values.reduce(0, +)
+            checkpoint.entries = all
             try await connection.execute(
                 """
-                INSERT INTO audit_checkpoints (number, body, key_id, signature, at)
-                VALUES (\(checkpoint.number), \(checkpoint.body), \(keyID), \(checkpoint.signature), \(checkpoint.at))
+                INSERT INTO audit_checkpoints (number, body, key_id, signature, at, entries)
+                VALUES (\(checkpoint.number), \(checkpoint.body), \(keyID), \(checkpoint.signature), \(checkpoint.at), \(all))
                 """)
             try await connection.execute(
                 """

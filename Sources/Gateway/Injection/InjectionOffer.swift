@@ -10,11 +10,9 @@ package struct InjectionOffer: Sendable, Equatable {
     /// In every call that does not say otherwise.
     var always: Set<String> = []
 
-    /// Nil: no organization has any.
-    static func read(_ connection: PostgresConnection) async throws -> [OrganizationID: InjectionOffer]? {
+    static func read(_ connection: PostgresConnection) async throws -> [OrganizationID: InjectionOffer] {
         let rows = try await connection.query(
             "SELECT organization_id, name, inject FROM ai_mcp_servers WHERE enabled AND inject <> 'never'")
-        if rows.isEmpty { return nil }
         var offers: [OrganizationID: InjectionOffer] = [:]
         for row in rows {
             let (organization, name): (OrganizationID, String) = (try row["organization_id"], try row["name"])
@@ -48,12 +46,17 @@ package struct InjectionOffer: Sendable, Equatable {
     private func named(_ value: String) throws(AppError) -> Set<String> {
         let names = value.split(separator: ",").map { $0.filter { $0 != " " && $0 != "\t" }.lowercased() }
         if names == ["none"] { return [] }
+        if names.count > 1, let word = names.first(where: { ["all", "none"].contains($0) }) {
+            throw AppError(
+                .badRequest,
+                "The header \(Self.header) has '\(word)' beside other names; 'all' and 'none' stand alone.", field: Self.header)
+        }
         let all = asked.union(always)
         if names == ["all"] { return all }
         guard let stranger = names.first(where: { !all.contains($0) }) else { return Set(names) }
         throw AppError(
             .badRequest,
-            "The header \(Self.header) names '\(stranger.prefix(40))', which is no MCP server whose tools are put into model calls; there \(all.isEmpty ? "is none" : "are \(all.sorted().prefix(20).joined(separator: ", "))"), all and none.",
+            "The header \(Self.header) names '\(stranger.prefix(40))', which is no MCP server whose tools are put into model calls; there \(all.isEmpty ? "is none: leave the header out" : "are \(all.sorted().prefix(20).joined(separator: ", ")), all and none").",
             field: Self.header)
     }
 }

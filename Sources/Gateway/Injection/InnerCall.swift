@@ -191,9 +191,10 @@ extension Gateway {
     func inner(
         _ call: GatewayCall, _ api: ModelProtocol, _ offers: [OrganizationID: InjectionOffer]
     ) async throws -> InnerCall? {
-        guard call.injected == nil, let wanted = try offers[call.principal.organization]?.wanted(call), !wanted.isEmpty else {
-            return nil
-        }
+        guard call.injected == nil else { return nil }
+        // Who has none is told so, too.
+        let wanted = try (offers[call.principal.organization] ?? InjectionOffer()).wanted(call)
+        if wanted.isEmpty { return nil }
         if call.body.readableBytes <= Self.largestInPlace { return try await inner(call, api, wanted) }
         // Reading it takes too long for the thread of many connections.
         return try await withTaskExecutorPreference(globalConcurrentExecutor) { try await inner(call, api, wanted) }

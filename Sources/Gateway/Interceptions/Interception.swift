@@ -27,6 +27,7 @@ package struct InterceptionFilter: Sendable {
     /// A rule's id, as calls name it.
     package var policy: String?
     package var decision: Decision?
+    /// One of `statuses`.
     package var status: String?
     /// A tool that the model asked for.
     package var tool: String?
@@ -41,6 +42,8 @@ package struct InterceptionFilter: Sendable {
     package init() {}
 
     package enum Decision: String, Sendable, CaseIterable { case allowed, refused }
+
+    package static let statuses = ["open", "completed", "failed", "cut", "client_left", "refused", "replayed", "unknown"]
 }
 
 /// A call as lists show it.

@@ -15,6 +15,13 @@ struct InvoiceFile: Sendable {
 
     var rows: [Row]
     var hasCost: Bool
+    /// Totals, fees, taxes: what is of no model, and so is compared with nothing.
+    var rest = Rest()
+
+    struct Rest: Sendable, Equatable {
+        var rows = 0
+        var cost = NanoDollars.zero
+    }
 
     /// What each column may be called, without case, spaces, underscores and units in brackets; the first one that is there counts.
     static let dayNames = [
@@ -59,14 +66,21 @@ struct InvoiceFile: Sendable {
         }
         hasCost = cost != nil
         var sums = Sums()
+        var rest = Rest()
         rows = try csv.rows.compactMap { line, fields -> Row? in
             if let currency, !fields[currency].isEmpty, fields[currency].lowercased() != "usd" {
                 throw AppError(
                     .badRequest, "Line \(line) is in \(fields[currency]); only US dollars can be compared.", field: "file")
             }
             let name = fields[model].trimmingCharacters(in: .whitespaces)
-            // Totals and fees have no model.
-            if name.isEmpty { return nil }
+            let amount = try cost.map { try Self.money(fields[$0], line, csv.header[$0]) }
+            if name.isEmpty {
+                if fields.allSatisfy({ $0.trimmingCharacters(in: .whitespaces).isEmpty }) { return nil }
+                try sums.add(cost: amount, tokens: 0, line)
+                rest.rows += 1
+                rest.cost = rest.cost + (amount ?? .zero)
+                return nil
+            }
             func count(_ index: Int) throws -> Int {
                 let text = fields[index].replacing(",", with: "").trimmingCharacters(in: .whitespaces)
                 guard let number = text.isEmpty ? 0 : Int(text) ?? Double(text).flatMap({ Int(exactly: $0) }),
@@ -81,12 +95,13 @@ struct InvoiceFile: Sendable {
             }
             let row = Row(
                 day: try Self.day(fields[day], line, csv.header[day]), model: name,
-                cost: try cost.map { try Self.money(fields[$0], line, csv.header[$0]) },
+                cost: amount,
                 inputTokens: inputs.isEmpty ? nil : try inputs.reduce(0) { try $0 + count($1) },
                 outputTokens: try output.map(count))
-            try sums.add(row, line)
+            try sums.add(cost: amount, tokens: (row.inputTokens ?? 0) + (row.outputTokens ?? 0), line)
             return row
         }
+        self.rest = rest
     }
 
     /// Of one field: more than any provider has sold of one model in a day.
@@ -98,7 +113,7 @@ struct InvoiceFile: Sendable {
         var cost: Int64 = 0
         var tokens: Int64 = 0
 
-        mutating func add(_ row: Row, _ line: Int) throws {
+        mutating func add(cost amount: NanoDollars?, tokens number: Int, _ line: Int) throws {
             func sum(_ sum: Int64, _ amount: Int64, _ what: String) throws -> Int64 {
                 let (result, overflowed) = sum.addingReportingOverflow(amount)
                 if !overflowed, result <= Self.most { return result }
@@ -106,8 +121,8 @@ struct InvoiceFile: Sendable {
                     .badRequest, "Line \(line): with it the \(what) of the file are more than can be added up; split the file.",
                     field: "file")
             }
-            cost = try sum(cost, Int64(clamping: row.cost?.value.magnitude ?? 0), "costs")
-            tokens = try sum(tokens, Int64((row.inputTokens ?? 0) + (row.outputTokens ?? 0)), "tokens")
+            cost = try sum(cost, Int64(clamping: amount?.value.magnitude ?? 0), "costs")
+            tokens = try sum(tokens, Int64(number), "tokens")
         }
     }
 

@@ -30,12 +30,16 @@ package struct Reconciliation: Sendable, Equatable {
 
     package var provider: String
     package var lines: [Line]
+    /// Rows of the invoice without a model (totals, fees, taxes), and what they come to: they are compared with nothing.
+    package var withoutModel: (rows: Int, cost: NanoDollars) { (rest.rows, rest.cost) }
+    private var rest: InvoiceFile.Rest
 
     package var invoiced: NanoDollars { lines.reduce(.zero) { $0 + ($1.invoiced ?? .zero) } }
     package var booked: NanoDollars { lines.reduce(.zero) { $0 + $1.booked } }
 
     init(provider: String, _ invoice: InvoiceFile, _ booked: [Booked]) {
         self.provider = provider
+        rest = invoice.rest
         var found: [String: Line] = [:]
         func line(_ day: String, _ model: String) -> (key: String, line: Line) {
             let model = Self.plain(model)

@@ -131,7 +131,7 @@ private final class ParsedPolicies: Sendable {
         if let known = objects.withLockedValue({ $0[source] }) { return known }
         let object: PolicyObject
         do {
-            object = try PolicyReader.read(source)
+            object = try PolicyReader.read(source, isStored: true)
         } catch {
             var rule = PolicyRule(id: "unreadable", effect: .deny)
             rule.reason =

@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import ModelAPI
 
 /// Prices as people write them: dollars per million tokens, a web search by the piece. Only `input` and `output` are required; a
@@ -12,7 +13,7 @@ package struct DollarPrices: Codable, Sendable {
     package var reasoning: String?
     package var webSearch: String?
 
-    package enum CodingKeys: String, CodingKey {
+    package enum CodingKeys: String, CodingKey, CaseIterable {
         case input, output, reasoning
         case cacheRead = "cache_read"
         case cacheWrite5m = "cache_write_5m"
@@ -57,17 +58,22 @@ package struct DollarPrices: Codable, Sendable {
 }
 
 extension DecodingError {
-    /// Where and what, in a few words.
+    /// Where and what, in a few words of JSON.
     var place: String {
+        func must(be type: any Any.Type) -> String { "must be \(JSONWords.expected(type) ?? "of another kind")" }
         let (context, what): (Context, String) =
             switch self {
-            case .typeMismatch(let type, let context): (context, "expected \(type)")
-            case .valueNotFound(let type, let context): (context, "expected \(type), found null")
-            case .keyNotFound(let key, let context): (context, "\(key.stringValue) is missing")
-            case .dataCorrupted(let context): (context, context.debugDescription)
-            @unknown default: (Context(codingPath: [], debugDescription: ""), "unreadable")
+            case .typeMismatch(let type, let context), .valueNotFound(let type, let context): (context, must(be: type))
+            case .keyNotFound(let key, let context): (context, "has no '\(key.stringValue)'")
+            case .dataCorrupted(let context):
+                (
+                    context,
+                    context.codingPath.isEmpty
+                        ? "is no valid JSON" : context.debugDescription.trimmingCharacters(in: CharacterSet(charactersIn: "."))
+                )
+            @unknown default: (Context(codingPath: [], debugDescription: ""), "is unreadable")
             }
-        let path = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
-        return path.isEmpty ? what : "at \(path), \(what)"
+        let path = JSONWords.place(context.codingPath)
+        return "\(path.isEmpty ? "it" : path) \(what)"
     }
 }

@@ -72,9 +72,19 @@ struct PriceFile: Decodable {
     /// - Throws: `badRequest` naming the file and the place in it.
     static func read(_ text: String, name: String) throws -> [ModelPrice] {
         let decoder = JSONDecoder()
-        decoder.dateDecodingStrategy = .iso8601
+        decoder.dateDecodingStrategy = .custom { decoder in
+            let value = try decoder.singleValueContainer()
+            let text = try value.decode(String.self)
+            guard let date = try? Date(text, strategy: .iso8601) else {
+                throw DecodingError.dataCorruptedError(
+                    in: value, debugDescription: "is '\(text.prefix(40))'; expected a time such as 2026-11-01T00:00:00Z")
+            }
+            return date
+        }
         do {
-            let file = try decoder.decode(PriceFile.self, from: Data(text.utf8))
+            let data = Data(text.utf8)
+            try PriceFileShape.file.check(try JSONDecoder().decode(PriceJSON.self, from: data))
+            let file = try decoder.decode(PriceFile.self, from: data)
             return try file.models.flatMap { try $0.prices(of: file.providerType) }
         } catch let error as DecodingError {
             throw AppError(.badRequest, "The price file \(name) cannot be read: \(error.place).", field: "prices/\(name)")

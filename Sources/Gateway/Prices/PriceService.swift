@@ -49,7 +49,9 @@ package struct PriceService: Sendable {
     package func set(_ principal: Principal, _ change: Change) async throws {
         try PriceRules.check(change)
         try await settings.refresh()
-        let book = try settings.current().prices
+        let current = try settings.current()
+        try Self.check(provider: change.providerName, has: change.type, current, principal)
+        let book = current.prices
         let body = ModelPrice.Body(
             contextTokens: change.contextTokens, maxOutputTokens: change.maxOutputTokens, table: change.table,
             services: change.services, providerName: change.providerName)
@@ -63,6 +65,23 @@ package struct PriceService: Sendable {
                     organization: principal.organization, actor: principal.user, kind: "price.set",
                     subject: "\(change.type.rawValue)/\(change.model)", Self.details(placed[0]))
             ]
+        }
+    }
+
+    /// - Throws: `notFound` for a provider that is not there, `badRequest` for one that is never asked for prices of the type.
+    static func check(
+        provider name: String?, has type: ProviderType? = nil, _ settings: Settings, _ principal: Principal
+    ) throws {
+        guard let name else { return }
+        guard let provider = settings.provider(named: name, organization: principal.organization) else {
+            throw AppError(
+                .notFound, "There is no provider named '\(name.prefix(64))'; slipway providers list shows all.", field: "provider")
+        }
+        if let type, !provider.type.priceTypes.contains(type) {
+            throw AppError(
+                .badRequest,
+                "The provider '\(name)' is of type \(provider.type.rawValue), so a price of type \(type.rawValue) would never count for it.",
+                field: "type")
         }
     }
 

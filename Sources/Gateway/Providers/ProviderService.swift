@@ -37,6 +37,12 @@ package struct ProviderService: Sendable {
             throw AppError(
                 .badRequest, "The name '\(name)' is taken: under it calls are routed by model. Choose another.", field: "name")
         }
+        guard !Self.taken.contains(name) else {
+            throw AppError(
+                .badRequest,
+                "The name '\(name)' is taken: the API has a list of its own at /api/v2/ai-gateway/\(name). Choose another.",
+                field: "name")
+        }
         guard let baseURL = change.baseURL ?? type.usualURL else {
             throw AppError(.badRequest, "base_url is missing.", field: "base_url")
         }
@@ -58,6 +64,9 @@ package struct ProviderService: Sendable {
         try await settings.refresh()
         return provider
     }
+
+    /// What stands beside the providers in the API.
+    static let taken: Set<String> = ["interceptions", "sessions", "usage", "spend"]
 
     package func update(_ principal: Principal, name: String, _ change: Change) async throws -> Provider {
         guard try get(principal, name: name).origin == .database else {

@@ -36,7 +36,9 @@ package struct LegalHoldService: Sendable {
         ).map(Self.hold)
     }
 
-    /// What is held already keeps its hold, with the reason that it has.
+    /// Each hold is its own: what several hold is free when the last of them ends.
+    ///
+    /// - Throws: `notFound` for a session or task of which there is no call and which is not there.
     package func add(
         _ principal: Principal, _ kind: LegalHold.Kind, subject: String, name: String, reason: String
     ) async throws -> LegalHold {
@@ -47,20 +49,41 @@ package struct LegalHoldService: Sendable {
             throw AppError(.badRequest, "subject is empty or longer than 512 bytes.", field: "subject")
         }
         return try await facts.record { connection in
-            let added = try await connection.query(
-                """
-                INSERT INTO audit_legal_holds (id, organization_id, kind, subject, name, reason, created_by)
-                VALUES (\(UUID()), \(principal.organization), \(kind.rawValue), \(subject), \(name), \(reason), \(principal.user))
-                ON CONFLICT (organization_id, kind, subject) DO NOTHING RETURNING id
-                """)
             let hold = try await connection.query(
                 """
-                SELECT id, kind, subject, name, reason, created_by, created_at FROM audit_legal_holds
-                WHERE organization_id = \(principal.organization) AND kind = \(kind.rawValue) AND subject = \(subject)
+                INSERT INTO audit_legal_holds (id, organization_id, kind, subject, name, reason, created_by)
+                VALUES (\(UUID()), \(principal.organization), \(kind.rawValue), \(subject.storable), \(name.storable),
+                        \(reason.storable), \(principal.user))
+                RETURNING id, kind, subject, name, reason, created_by, created_at
                 """
             ).map(Self.hold)[0]
-            return (hold, added.isEmpty ? [] : [try Self.fact(principal, "audit.hold", hold)])
+            return (hold, [try Self.fact(principal, "audit.hold", hold)])
         }
+    }
+
+    /// - Returns: nil when there is no call of the session.
+    package func session(_ principal: Principal, _ id: String) async throws -> String? {
+        try await pool.query(
+            """
+            SELECT session_id FROM ai_interceptions
+            WHERE organization_id = \(principal.organization) AND session_id = \(id.storable) LIMIT 1
+            """
+        ).first.map { try $0["session_id"] }
+    }
+
+    /// By its name or id; one that is gone is found by its calls.
+    package func task(_ principal: Principal, _ text: String) async throws -> (id: TaskID, name: String)? {
+        let id = TaskID(text)
+        return try await pool.query(
+            """
+            SELECT id, name FROM tasks
+            WHERE organization_id = \(principal.organization) AND (id = \(id?.uuid)::uuid OR name = \(text.storable))
+            UNION ALL
+            (SELECT task_id, task_id::text FROM ai_interceptions
+             WHERE organization_id = \(principal.organization) AND task_id = \(id?.uuid)::uuid LIMIT 1)
+            LIMIT 1
+            """
+        ).first.map { (try $0["id"], try $0["name"]) }
     }
 
     /// What it kept goes with the next sweep, if its time is over.
@@ -85,7 +108,9 @@ package struct LegalHoldService: Sendable {
     private static func fact(_ principal: Principal, _ kind: String, _ hold: LegalHold) throws -> AuditFacts.Fact {
         try AuditFacts.Fact(
             organization: principal.organization, actor: principal.user, kind: kind, subject: "\(hold.kind.rawValue)/\(hold.name)",
-            ["kind": hold.kind.rawValue, "subject": hold.subject, "reason": hold.reason])
+            [
+                "hold": hold.id.uuidString.lowercased(), "kind": hold.kind.rawValue, "subject": hold.subject, "reason": hold.reason,
+            ])
     }
 
     private static func hold(_ row: Row) throws -> LegalHold {

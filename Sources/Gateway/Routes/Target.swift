@@ -63,6 +63,9 @@ struct RoutePlan: Sendable {
         var policy: String
         var provider: Provider?
         var kept: PolicyDecision.Kept?
+
+        /// Beside the rule that lets a call pass whose model has no price.
+        static let unpriced = "price:none"
     }
 }
 
@@ -186,7 +189,7 @@ extension Settings {
                 error: AppError(
                     .policyDenied,
                     "The model '\(model)' has no price, so no budget could cover it. An admin can add one: slipway models price \(model) --type \(provider.type.rawValue) --input-price <dollars per million tokens> --output-price <…>."
-                ), policy: rule, provider: provider, kept: decision.kept)
+                ), policy: rule + " " + RoutePlan.Denied.unpriced, provider: provider, kept: decision.kept)
         }
         return (
             Target(provider: provider, model: model, api: format?.api ?? api, price: price, format: format, rule: rule),

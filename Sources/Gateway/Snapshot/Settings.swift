@@ -13,7 +13,7 @@ struct Settings: Sendable {
     var version: Int64
     /// Budgets and limits.
     var governance = Governance()
-    /// Whose servers' tools may be put into model calls; nil: nobody's.
+    /// Whose servers' tools may be put into model calls; nil before they are read.
     var injection: [OrganizationID: InjectionOffer]?
 
     init(

@@ -87,6 +87,12 @@ package struct SpendStore: Sendable {
             FROM (SELECT \(first) AS first) b LEFT JOIN added a ON true LEFT JOIN users u ON u.id = a.user_id
             ORDER BY a.cost DESC, u.username, a.day, a.model
             """)
+        let from = try rows[0]["first", as: String.self]
+        if let to = query.to, to <= from {
+            throw AppError(
+                .badRequest, "to is \(to), the first day that is not meant; it must be after \(from), the first one that is.",
+                field: "to")
+        }
         let lines = try rows.filter { try $0["calls", as: Int?.self] != nil }.map { row in
             SpendLine(
                 user: try row["user_id"], username: try row["username"], group: try row["group_name"],
@@ -95,7 +101,7 @@ package struct SpendStore: Sendable {
                 calls: try row["calls"],
                 usage: try InterceptionStore.usage(row), cost: try row["cost"])
         }
-        return (try rows[0]["first"], lines)
+        return (from, lines)
     }
 
     /// What is added up: the lines themselves, or, by group, what each person spent beside each group that the person is in.

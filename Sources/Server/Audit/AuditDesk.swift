@@ -54,6 +54,7 @@ package struct AuditDesk: Sendable {
 
     /// The exported form of a checkpoint, as the gateway reads it: one JSON object a line, checked when it is read.
     private static func anchor(_ checkpoints: [AuditCheckpoint]) throws -> AuditAnchor {
+        guard !checkpoints.isEmpty else { throw AppError(.badRequest, "The anchor holds no checkpoints.", field: "anchor") }
         struct Line: Encodable {
             var number: Int64
             var body: Data
@@ -93,7 +94,7 @@ extension RecordedFact {
 extension Checkpoint {
     fileprivate var shown: AuditCheckpoint {
         AuditCheckpoint(
-            number: number, at: at, entries: heads.reduce(0) { $0 + $1.n }, digest: digest.hex, signature: signature.hex,
+            number: number, at: at, entries: entries ?? heads.reduce(0) { $0 + $1.n }, digest: digest.hex, signature: signature.hex,
             publicKey: publicKey.hex, keyID: keyID, body: String(decoding: body, as: UTF8.self), heads: heads.map(\.shown))
     }
 }

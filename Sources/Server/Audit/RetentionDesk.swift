@@ -38,11 +38,17 @@ package struct RetentionDesk: Sendable {
             let user = try await users.get(principal, wanted.subject)
             (subject, name) = (user.id.description, user.username)
         case .task:
-            guard let task = TaskID(wanted.subject) else {
-                throw AppError(.badRequest, "'\(wanted.subject.prefix(80))' is no id of a task.", field: "subject")
+            guard let task = try await gateway.legalHolds.task(principal, wanted.subject) else {
+                throw AppError(.notFound, "There is no task '\(wanted.subject.prefix(80))'.", field: "subject")
             }
-            (subject, name) = (task.description, task.description)
-        case .session: break
+            (subject, name) = (task.id.description, task.name)
+        case .session:
+            guard let session = try await gateway.legalHolds.session(principal, wanted.subject) else {
+                throw AppError(
+                    .notFound, "There is no call of a session '\(wanted.subject.prefix(80))'; slipway usage session ID shows one.",
+                    field: "subject")
+            }
+            (subject, name) = (session, session)
         }
         return try await gateway.legalHolds.add(principal, kind, subject: subject, name: name, reason: wanted.reason).shown
     }

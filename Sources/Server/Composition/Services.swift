@@ -59,7 +59,7 @@ package struct Services: Sendable {
         RateLimitRoutes(gateway: gateway, users: users).register(on: table)
         InterceptionRoutes(desk: interceptions).register(on: table)
         SinkRoutes(gateway: gateway).register(on: table)
-        SpendRoutes(desk: SpendDesk(gateway: gateway)).register(on: table)
+        SpendRoutes(desk: SpendDesk(gateway: gateway, users: users)).register(on: table)
         AuditRoutes(desk: audit).register(on: table)
         RetentionRoutes(desk: RetentionDesk(gateway: gateway, users: users)).register(on: table)
         KeyRoutes(desk: keys).register(on: table)

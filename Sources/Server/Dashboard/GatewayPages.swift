@@ -167,8 +167,19 @@ struct InterceptionPage: PageView {
             Fact(name: "Client", value: call.client),
             Fact(name: "Model", value: "\(call.model) at \(call.providerName)"),
             Fact(name: "State", value: call.status),
-            Fact(name: "Allowed by", value: call.policy),
-            Fact(name: "Cost", value: call.costNanoDollars.map { NanoDollars($0).description } ?? "not settled"),
+        ]
+        switch call.decision {
+        case .allowed(let rule): facts.append(Fact(name: "Allowed by", value: rule))
+        case .refusedBy(let rule): facts.append(Fact(name: "Refused by", value: rule))
+        case .refused(let reason, let rule):
+            facts.append(Fact(name: "Refused", value: reason))
+            if !rule.isEmpty { facts.append(Fact(name: "Let pass by", value: rule)) }
+        }
+        facts += [
+            Fact(
+                name: "Cost",
+                value: call.isUnpaid
+                    ? "nothing was spent" : call.costNanoDollars.map { NanoDollars($0).description } ?? "not settled"),
             Fact(name: "Started", value: PageText.iso(call.startedAt)),
         ]
         if let content = Self.kept(call) { facts.append(Fact(name: "Content", value: content)) }
@@ -187,7 +198,7 @@ struct InterceptionPage: PageView {
         if let task = call.taskID {
             facts.append(Fact(name: "Task", value: "step \(call.taskStep ?? 0) of it", link: "/tasks/\(task)"))
         }
-        if let error = call.error { facts.append(Fact(name: "Error", value: error)) }
+        if let error = call.error, call.status != "refused" { facts.append(Fact(name: "Error", value: error)) }
         return facts
     }
 }

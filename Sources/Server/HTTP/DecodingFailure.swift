@@ -5,15 +5,7 @@ import Foundation
 extension AppError {
     /// Says which field of a JSON body is wrong and what is expected there, in the words of JSON.
     package init(_ error: DecodingError, in body: Data) {
-        func name(_ path: [any CodingKey]) -> String {
-            path.reduce(into: "") { name, key in
-                if let index = key.intValue {
-                    name += "[\(index)]"
-                } else {
-                    name += (name.isEmpty ? "" : ".") + APICoding.wireName(key.stringValue)
-                }
-            }
-        }
+        func name(_ path: [any CodingKey]) -> String { JSONWords.place(path, name: APICoding.wireName) }
         switch error {
         case .keyNotFound(let key, let context):
             let field = name(context.codingPath + [key])
@@ -21,7 +13,9 @@ extension AppError {
         case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
             let field = name(context.codingPath)
             let place = field.isEmpty ? "The request's body" : "The field '\(field)'"
-            self.init(.badRequest, "\(place) must be \(Self.words(for: type)).", field: field.isEmpty ? nil : field)
+            self.init(
+                .badRequest, "\(place) must be \(JSONWords.expected(type) ?? "of another kind (\(type) is expected)").",
+                field: field.isEmpty ? nil : field)
         case .dataCorrupted(let context):
             let field = name(context.codingPath)
             if !field.isEmpty {
@@ -37,18 +31,6 @@ extension AppError {
             }
         @unknown default:
             self.init(.badRequest, "The request's body cannot be read.")
-        }
-    }
-
-    private static func words(for type: any Any.Type) -> String {
-        switch type {
-        case is String.Type: return "text"
-        case is Bool.Type: return "true or false"
-        case is Int.Type, is Int64.Type, is Int32.Type: return "a whole number"
-        default:
-            let name = "\(type)"
-            if name.hasPrefix("Array<") { return "a list" }
-            return name.hasPrefix("Dictionary<") ? "an object" : "of another kind (\(name) is expected)"
         }
     }
 

@@ -46,12 +46,26 @@ struct GroupStore: Sendable {
         }
     }
 
+    /// With its budgets, which nobody could name any more.
+    ///
     /// - Returns: false when there is none.
     func delete(_ principal: Principal, name: String) async throws -> Bool {
         try await facts.record { connection in
-            let count = try await connection.execute(
-                "DELETE FROM groups WHERE organization_id = \(principal.organization) AND name = \(name)")
-            return (count == 1, count == 1 ? [try fact(principal, "group.delete", name, [:])] : [])
+            let deleted = try await connection.query(
+                "DELETE FROM groups WHERE organization_id = \(principal.organization) AND name = \(name) RETURNING id")
+            guard let id = try deleted.first.map({ try $0["id", as: UUID.self] }) else { return (false, []) }
+            let budgets = try await connection.query(
+                """
+                UPDATE ai_budget_rules SET cap = NULL, updated_at = now()
+                WHERE organization_id = \(principal.organization) AND subject_kind = 'group' AND subject_id = \(id) AND cap IS NOT NULL
+                RETURNING period
+                """
+            ).map { row in
+                try AuditFacts.Fact(
+                    organization: principal.organization, actor: principal.user, kind: "budget.remove", subject: "group:\(name)",
+                    ["period": try row["period"], "id": id.uuidString.lowercased()])
+            }
+            return (true, budgets + [try fact(principal, "group.delete", name, [:])])
         }
     }
 

@@ -16,7 +16,7 @@ package struct TokenService: Sendable {
         changes = TokenChanges(facts: facts)
     }
 
-    /// `lifetime` nil: the usual 30 days; zero: does not expire.
+    /// - Parameter lifetime: from a second to 366 days; nil: the usual 30 days.
     package func create(
         _ principal: Principal, name: String, scope: String?, lifetime: Duration?
     ) async throws -> (key: Secret<String>, token: TokenRecord) {
@@ -41,13 +41,14 @@ package struct TokenService: Sendable {
             throw AppError(.badRequest, "A token's name has 1 to 64 characters.", field: "name")
         }
         let lifetime = lifetime ?? Self.usualLifetime
-        guard lifetime >= .zero, lifetime <= Self.longestLifetime else {
+        guard (.seconds(1)...Self.longestLifetime).contains(lifetime) else {
             throw AppError(
-                .badRequest, "A token lives at most 366 days; 0 means that it does not expire.", field: "lifetime_seconds")
+                .badRequest, "A token lives from a second to 366 days, which are \(Self.longestLifetime.components.seconds) s.",
+                field: "lifetime_seconds")
         }
         let credential = Credential.token()
         let token = try await changes.insert(
-            organization, user, name: name, credential: credential, scope: scope, lifetime: lifetime == .zero ? nil : lifetime)
+            organization, user, name: name, credential: credential, scope: scope, lifetime: lifetime)
         return (credential.text, token)
     }
 

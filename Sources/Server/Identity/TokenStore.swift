@@ -104,9 +104,8 @@ struct TokenStore: Sendable {
 struct TokenChanges: Sendable {
     let facts: AuditFacts
 
-    /// `lifetime` nil: does not expire.
     func insert(
-        _ organization: OrganizationID, _ user: UserID, name: String, credential: Credential, scope: TokenScope, lifetime: Duration?
+        _ organization: OrganizationID, _ user: UserID, name: String, credential: Credential, scope: TokenScope, lifetime: Duration
     ) async throws -> TokenRecord {
         try await facts.record { connection in
             let rows = try await connection.query(
@@ -114,7 +113,7 @@ struct TokenChanges: Sendable {
                 WITH t AS (
                     INSERT INTO tokens (id, organization_id, user_id, name, hash, hint, scope, expires_at)
                     VALUES (\(TokenID()), \(organization), \(user), \(name), \(credential.hash), \(credential.hint), \(scope.rawValue),
-                            now() + make_interval(secs => \(lifetime?.inSeconds)))
+                            now() + make_interval(secs => \(lifetime.inSeconds)))
                     RETURNING *
                 )
                 SELECT \(TokenStore.columns) FROM t JOIN users u ON u.id = t.user_id

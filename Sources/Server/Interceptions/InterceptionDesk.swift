@@ -42,31 +42,45 @@ package struct InterceptionDesk: Sendable {
         return InterceptionList(interceptions: found.items.map(\.shown), after: found.next)
     }
 
-    /// The same calls as a file, without what was said in them: a page at a time, until there are no more or nobody reads on.
-    @Sendable package func csv(
-        _ principal: Principal, _ query: Query, _ write: (String) async throws -> Void
-    ) async throws {
+    /// Writes the lines of a file, a page at a time, until there are no more or nobody reads on.
+    typealias File = @Sendable (_ write: (String) async throws -> Void) async throws -> Void
+
+    /// The same calls as a file, without what was said in them.
+    ///
+    /// - Parameter limit: of its lines below the header; nil: all.
+    /// - Throws: as `list`, before the file begins.
+    @Sendable func csv(_ principal: Principal, _ query: Query, limit: Int?) async throws -> File {
         let (scope, filter) = try await narrow(principal, query)
-        try await write(CSV.line(InterceptionCSV.columns))
-        var after: String?
-        repeat {
-            let page = try await gateway.interceptions.list(scope, filter, try PageRequest(limit: 1000, after: after))
-            if !page.items.isEmpty { try await write(page.items.map { CSV.line(InterceptionCSV.cells($0)) }.joined()) }
-            after = page.next
-        } while after != nil
+        return { write in
+            try await write(CSV.line(InterceptionCSV.columns))
+            try await Self.pages(limit) { request in
+                let page = try await gateway.interceptions.list(scope, filter, request)
+                if !page.items.isEmpty { try await write(page.items.map { CSV.line(InterceptionCSV.cells($0)) }.joined()) }
+                return page
+            }
+        }
     }
 
     /// Conversations in the same way.
-    @Sendable package func sessionsCSV(
-        _ principal: Principal, _ query: Query, _ write: (String) async throws -> Void
-    ) async throws {
+    @Sendable func sessionsCSV(_ principal: Principal, _ query: Query, limit: Int?) async throws -> File {
         let (scope, filter) = try await narrow(principal, query)
-        try await write(CSV.line(SessionCSV.columns))
+        return { write in
+            try await write(CSV.line(SessionCSV.columns))
+            try await Self.pages(limit) { request in
+                let page = try await gateway.interceptions.sessions(scope, filter, request)
+                if !page.items.isEmpty { try await write(page.items.map { CSV.line(SessionCSV.cells($0)) }.joined()) }
+                return page
+            }
+        }
+    }
+
+    private static func pages<Item>(_ limit: Int?, _ read: (PageRequest) async throws -> Page<Item>) async throws {
+        var left = limit ?? .max
         var after: String?
         repeat {
-            let page = try await gateway.interceptions.sessions(scope, filter, try PageRequest(limit: 1000, after: after))
-            if !page.items.isEmpty { try await write(page.items.map { CSV.line(SessionCSV.cells($0)) }.joined()) }
-            after = page.next
+            let page = try await read(try PageRequest(limit: min(1000, left), after: after))
+            left -= page.items.count
+            after = left > 0 ? page.next : nil
         } while after != nil
     }
 
@@ -120,13 +134,16 @@ package struct InterceptionDesk: Sendable {
         return AISessionList(sessions: found.items.map(\.shown), after: found.next)
     }
 
-    /// - Parameter everyones: asked for; it has effect only for who may see it.
-    package func usage(_ principal: Principal, period: String?, everyones: Bool) async throws -> UsageReport {
-        let scope: InterceptionScope = everyones ? scope(principal) : .own(principal)
+    /// With the budget of whose it is; of the reader where it is everybody's.
+    ///
+    /// - Parameter user: `me` or nil, `all`, or somebody's name or id.
+    /// - Throws: `forbidden` and `notFound`, naming the field; `badRequest`.
+    package func usage(_ principal: Principal, period: String?, user: String?) async throws -> UsageReport {
+        let scope = try await InterceptionScope(principal, user: user, among: users)
         let (month, lines) = try await gateway.spend.usage(scope, period: period)
         return UsageReport(
             period: month, rows: lines.map(\.shown), costNanoDollars: lines.reduce(0) { $0 + $1.cost.value },
-            budget: try await gateway.budgets.show(principal, user: principal.user).shown)
+            budget: try await gateway.budgets.show(principal, user: scope.user ?? principal.user).shown)
     }
 
     func scope(_ principal: Principal) -> InterceptionScope {
@@ -156,7 +173,15 @@ package struct InterceptionDesk: Sendable {
             }
             return decision
         }
-        filter.status = query.status
+        filter.status = try query.status.map { word in
+            guard InterceptionFilter.statuses.contains(word) else {
+                throw AppError(
+                    .badRequest,
+                    "status is '\(word.prefix(32))'; it can be \(InterceptionFilter.statuses.joined(separator: ", ")).",
+                    field: "status")
+            }
+            return word
+        }
         filter.tool = query.tool
         filter.text = query.text
         filter.costAtLeast = query.costAtLeast

@@ -19,7 +19,7 @@ struct InterceptionRoutes: Sendable {
     }
 
     @Sendable func list(_ call: Call) async throws -> Response {
-        if try isFile(call) { return try csv(call, desk.csv) }
+        if try isFile(call) { return try await csv(call, desk.csv) }
         return try .json(
             try await desk.list(
                 call.principal, try .init(call.incoming), try call.incoming.page(), requestID: call.incoming.requestID))
@@ -35,17 +35,22 @@ struct InterceptionRoutes: Sendable {
         }
     }
 
-    private typealias File =
-        @Sendable (Principal, InterceptionDesk.Query, _ write: (String) async throws -> Void) async throws -> Void
+    private typealias Files = @Sendable (Principal, InterceptionDesk.Query, Int?) async throws -> InterceptionDesk.File
 
-    private func csv(_ call: Call, _ file: @escaping File) throws -> Response {
-        let query = try InterceptionDesk.Query(call.incoming)
-        let principal = call.principal
+    private func csv(_ call: Call, _ files: Files) async throws -> Response {
+        let limit = try call.incoming.queryInt("limit")
+        if let limit, limit < 1 {
+            throw AppError(.badRequest, "limit is \(limit); a file has at least one line, and all without 'limit'.", field: "limit")
+        }
+        if call.incoming.query("after") != nil {
+            throw AppError(.badRequest, "A file has no pages: leave 'after' out; 'limit' is how many lines it has.", field: "after")
+        }
+        let file = try await files(call.principal, try .init(call.incoming), limit)
         return Response(
             status: .ok, headers: [.contentType: "text/csv; charset=utf-8"],
             body: ResponseBody { writer in
                 var sink = writer
-                try await file(principal, query) { try await sink.write(ByteBuffer(string: $0)) }
+                try await file { try await sink.write(ByteBuffer(string: $0)) }
                 try await sink.finish(nil)
             })
     }
@@ -71,7 +76,7 @@ struct InterceptionRoutes: Sendable {
     private static let recordedWhole = HTTPField.Name("x-slipway-content-complete")!
 
     @Sendable func sessions(_ call: Call) async throws -> Response {
-        if try isFile(call) { return try csv(call, desk.sessionsCSV) }
+        if try isFile(call) { return try await csv(call, desk.sessionsCSV) }
         return try .json(
             try await desk.sessions(
                 call.principal, try .init(call.incoming), try call.incoming.page(), requestID: call.incoming.requestID))
@@ -90,11 +95,11 @@ struct InterceptionRoutes: Sendable {
                 call.principal, session: try call.incoming.path("session"), requestID: call.incoming.requestID))
     }
 
-    /// `user=all` for everybody's, `period=2026-11`; default: one's own of this month.
+    /// `user` (`me`, `all`, a name or an id), `period=2026-11`; default: one's own of this month.
     @Sendable func usage(_ call: Call) async throws -> Response {
         try .json(
             try await desk.usage(
-                call.principal, period: call.incoming.query("period"), everyones: call.incoming.query("user") == "all"))
+                call.principal, period: call.incoming.query("period"), user: call.incoming.query("user")))
     }
 }
 

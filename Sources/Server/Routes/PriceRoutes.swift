@@ -63,7 +63,8 @@ struct PriceRoutes: Sendable {
         return try .json(
             ReconcileReport(
                 provider: found.provider, lines: found.lines.map(\.shown), invoicedNanoDollars: found.invoiced.value,
-                bookedNanoDollars: found.booked.value))
+                bookedNanoDollars: found.booked.value, rowsWithoutModel: found.withoutModel.rows,
+                withoutModelNanoDollars: found.withoutModel.cost.value))
     }
 }
 

@@ -5,7 +5,8 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// `/api/v2/ai-gateway/spend`: `by=user,model,day`, `from`, `to` (days, UTC), `user=all`, `format=csv` or `focus`.
+/// `/api/v2/ai-gateway/spend`: `by=user,model,day`, `from`, `to` (days, UTC), `user` (`me`, `all`, a name
+/// or an id), `format=csv` or `focus`.
 struct SpendRoutes: Sendable {
     let desk: SpendDesk
 
@@ -16,11 +17,11 @@ struct SpendRoutes: Sendable {
     @Sendable func spend(_ call: Call) async throws -> Response {
         let incoming = call.incoming
         let query = try SpendQuery(incoming)
-        let everyones = incoming.query("user") == "all"
+        let user = incoming.query("user")
         switch incoming.query("format") ?? "json" {
-        case "json": return try .json(try await desk.report(call.principal, query, everyones: everyones))
-        case "csv": return .csv(try await desk.csv(call.principal, query, everyones: everyones))
-        case "focus": return .csv(try await desk.focus(call.principal, query, everyones: everyones))
+        case "json": return try .json(try await desk.report(call.principal, query, user: user))
+        case "csv": return .csv(try await desk.csv(call.principal, query, user: user))
+        case "focus": return .csv(try await desk.focus(call.principal, query, user: user))
         case let format:
             throw AppError(
                 .badRequest, "format is '\(format.prefix(32))'; it can be 'json', 'csv' or 'focus'.", field: "format")

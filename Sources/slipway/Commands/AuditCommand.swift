@@ -112,14 +112,13 @@ struct AuditCommand: AsyncParsableCommand {
         private func describe(_ call: Interception) {
             print(
                 "\(call.model) at \(call.providerName) for \(call.initiator) through \(call.client), \(Text.time(call.startedAt))")
-            print("\(call.status), allowed by \(call.policy), \(Text.money(call.costNanoDollars))")
+            describeDecision(call)
             if let first = call.hedgeOf { print("a second attempt at \(first)") }
             if let first = call.firstTokenMilliseconds {
                 let total =
                     call.endedAt.map { ", ended after \(Int(($0.timeIntervalSince(call.startedAt) * 1000).rounded())) ms" } ?? ""
                 print("first token after \(first) ms\(total)")
             }
-            if let error = call.error { print(Terminal.styled(Terminal.plain(error), .red)) }
             describeContent(call)
             if let findings = call.findings, !findings.isEmpty { AuditCommand.show(findings) }
             section("Prompt", call.prompt)
@@ -136,7 +135,19 @@ struct AuditCommand: AsyncParsableCommand {
                     "\(row.usage.cacheWriteInputTokens)", "\(row.usage.outputTokens)", Text.money(row.costNanoDollars), row.priceID)
             }
             print("")
-            table.show(ifEmpty: "Nothing in the ledger yet.")
+            table.show(ifEmpty: call.isUnpaid ? "Nothing was spent." : "Nothing in the ledger yet.")
+        }
+
+        private func describeDecision(_ call: Interception) {
+            switch call.decision {
+            case .allowed(let rule):
+                print("\(call.status), allowed by \(rule), \(Text.money(call.costNanoDollars))")
+                if let error = call.error { print(Terminal.styled(Terminal.plain(error), .red)) }
+            case .refusedBy(let rule): print(Terminal.styled("refused by \(rule)", .red))
+            case .refused(let reason, let rule):
+                let passed = rule.isEmpty ? "" : "; rule \(rule) had let it pass"
+                print(Terminal.styled("refused: \(Terminal.plain(reason))", .red) + passed)
+            }
         }
 
         /// Why there is less to see than was said.
@@ -182,12 +193,12 @@ struct AuditCommand: AsyncParsableCommand {
             guard let data = FileManager.default.contents(atPath: path) else {
                 throw Failure(.failed, "\(path) cannot be read.")
             }
-            do {
-                return try APICoding.decoder().decode(AuditCheckpointList.self, from: data).checkpoints
-            } catch {
+            let list = try? APICoding.decoder().decode(AuditCheckpointList.self, from: data)
+            guard let checkpoints = list?.checkpoints, !checkpoints.isEmpty else {
                 throw Failure(
                     .failed, "\(path) holds no checkpoints.", hint: "Export them: slipway audit checkpoints --output json > FILE")
             }
+            return checkpoints
         }
 
         static func describe(_ result: AuditVerification) {

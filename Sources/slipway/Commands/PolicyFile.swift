@@ -18,16 +18,29 @@ struct PolicyFile {
     }
 
     /// Files, and all `*.yaml` of folders.
+    ///
+    /// - Throws: for a folder without any, and for what is named twice.
     static func all(_ paths: [String]) throws -> [PolicyFile] {
-        try paths.flatMap { path -> [PolicyFile] in
+        let files = try paths.flatMap { path -> [PolicyFile] in
             var isFolder: ObjCBool = false
             guard path != "-", FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
                 return [try PolicyFile(path)]
             }
             let names = try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasSuffix(".yaml") }.sorted()
+            guard !names.isEmpty else {
+                throw Failure(.failed, "No policy was found in the folder \(path): it has no file whose name ends in .yaml.")
+            }
             return try names.map { try PolicyFile("\(path)/\($0)") }
         }
+        var seen: Set<String> = []
+        for file in files where !seen.insert(file.identity).inserted {
+            throw Failure(.failed, "\(file.path) is given twice.")
+        }
+        return files
     }
+
+    /// The same for all paths of the file.
+    private var identity: String { path == "-" ? path : URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
 
     /// Every problem by file, line and column, as compilers say it.
     func read() throws -> PolicyObject {

@@ -94,18 +94,34 @@ struct TaskCommand: AsyncParsableCommand {
         func run() async throws {
             try await reporting {
                 let client = try connection.client()
-                if case .json = connection.output {
-                    let value: AgentTask = try await client.get(TaskCommand.path(task))
-                    return try connection.show(value) { _ in }
-                }
                 var after: Int64 = 0
+                var events: [TaskEvent] = []
                 while true {
                     let part: TaskEventList = try await client.get(
                         TaskCommand.path(task) + "/events", query: [("after", "\(after)")])
-                    for event in part.events { Transcript().show(event) }
-                    guard let last = part.events.last?.sequence, last > after else { return TaskCommand.describe(part.task) }
+                    switch connection.output {
+                    case .json: events += part.events
+                    case .text: for event in part.events { Transcript().show(event) }
+                    }
+                    guard let last = part.events.last?.sequence, last > after else {
+                        return try connection.show(Shown(task: part.task, events: events)) { TaskCommand.describe($0.task) }
+                    }
                     after = last
                 }
+            }
+        }
+
+        /// The task's own fields, and its events beside them.
+        private struct Shown: Encodable {
+            var task: AgentTask
+            var events: [TaskEvent]
+
+            private enum CodingKeys: CodingKey { case events }
+
+            func encode(to encoder: any Encoder) throws {
+                try task.encode(to: encoder)
+                var fields = encoder.container(keyedBy: CodingKeys.self)
+                try fields.encode(events, forKey: .events)
             }
         }
     }

@@ -32,7 +32,11 @@ struct TokensCommand: AsyncParsableCommand {
         @OptionGroup var connection: Connection
         @Option(help: "What it is for.") var name: String
         @Option(help: "all, gateway (model calls only) or read.") var scope: String = "gateway"
-        @Option(help: "Days until it expires.") var days: Int = 90
+        @Option(help: "Days until it expires, 1 to 366.") var days: Int = 90
+
+        func validate() throws {
+            guard (1...366).contains(days) else { throw ValidationError("--days is \(days); a token lives 1 to 366 days.") }
+        }
 
         func run() async throws {
             try await reporting {

@@ -31,6 +31,11 @@ extension UsageCommand {
                     "\(line.bookedTokens)", "\(line.estimated)")
             }
             table.show(ifEmpty: "The invoice has no rows.")
+            if let rows = report.rowsWithoutModel, rows > 0 {
+                print(
+                    "\n\(counted(rows, "row")) without a model, \(Text.money(report.withoutModelNanoDollars)) in all, compared with nothing: totals, fees or taxes."
+                )
+            }
             let drift = report.invoicedNanoDollars - report.bookedNanoDollars
             guard report.lines.contains(where: { $0.invoicedNanoDollars != nil }) else {
                 return print("\nThe invoice has no costs, only tokens.")

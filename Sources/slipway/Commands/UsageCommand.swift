@@ -17,6 +17,12 @@ struct UsageCommand: AsyncParsableCommand {
     @Option(help: "The first day that is not meant.") var to: String?
     @Option(help: "'csv', or 'focus' for CSV in the columns of FOCUS 1.0.") var format: String?
 
+    func validate() throws {
+        guard format == nil || connection.output == .text else {
+            throw ValidationError("--format writes a file that is no JSON: leave out either --format or --output json.")
+        }
+    }
+
     func run() async throws {
         if by != nil || from != nil || to != nil || format != nil { return try await spend() }
         try await reporting {

@@ -8,13 +8,10 @@ extension PriceService {
     ///
     /// - Throws: `badRequest` for what is no file of the format; `conflict` for intervals that overlap.
     package func importing(_ principal: Principal, _ file: Data, _ options: PriceImport.Options) async throws -> PriceImport {
-        if let name = options.providerName,
-            try settings.current().provider(named: name, organization: principal.organization) == nil
-        {
-            throw AppError(.notFound, "There is no provider named '\(name.prefix(64))'.", field: "provider")
-        }
         try await settings.refresh()
-        let book = try settings.current().prices
+        let current = try settings.current()
+        try Self.check(provider: options.providerName, current, principal)
+        let book = current.prices
         let now = Date(microseconds: Date().microseconds)
         let found = try PriceImport(file, options, book: book, organization: principal.organization, at: now)
         if options.isDry { return found }
