@@ -48,7 +48,7 @@ import Testing
               - {id: b, effect: deny, resources: {protocols: ["chat_*", embeddings, soap]}}
             """
         let found = problems(text)
-        #expect(found.map { "\($0.line):\($0.column)" } == ["4:74"], "\(found)")
+        #expect(found.map { "\($0.line):\($0.column)" } == ["4:73"], "\(found)")
         #expect(
             found.first?.message == "'soap' is no protocol; there are messages, chat_completions, responses, gemini, embeddings")
         #expect(try PolicyReader.read(text, isStored: true).rules[0].resources.protocols.texts.last == "soap")

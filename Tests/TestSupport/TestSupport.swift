@@ -62,4 +62,11 @@ extension Logger {
 extension PostgresPool {
     /// Gives an empty database the schema of this build.
     package func migrated() async throws { try await Migrator(pool: self).migrate(Schema.migrations) }
+
+    /// Runs one that is there already once more, for what it does with rows.
+    package func migrateAgain(_ number: Int) async throws {
+        try await withTransaction { connection in
+            for migration in Schema.migrations where migration.number == number { try await connection.script(migration.sql) }
+        }
+    }
 }

@@ -6,7 +6,8 @@ struct AuditCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit", abstract: "The record of what was done, and its proof.",
         subcommands: [
-            List.self, Show.self, Content.self, Verify.self, Checkpoints.self, Export.self, Prove.self, CheckProof.self, ContentMode.self,
+            List.self, Show.self, Content.self, Verify.self, Checkpoints.self, Export.self, Prove.self, CheckProof.self,
+            ContentMode.self,
             Retention.self, Hold.self, Sinks.self,
         ], defaultSubcommand: List.self)
 
