@@ -142,6 +142,14 @@ public struct Interception: Codable, Sendable, Equatable {
     /// `complete`, `partial`, `hashed`, `none`, `removed` (by retention) or `absent`.
     public var content: String?
     public var contentRemovedAt: Date?
+    /// By which it was made, and its name, where it is there.
+    public var tokenID: String?
+    public var token: String?
+    /// Of the request as it was sent, and of the answer; in hexadecimal, absent where the content mode is `none`.
+    public var requestHash: String?
+    public var requestBytes: Int64?
+    public var answerHash: String?
+    public var answerBytes: Int64?
     public var answer: String?
     public var thoughts: String?
     public var toolUsages: [ToolUsage]?

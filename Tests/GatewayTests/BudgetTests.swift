@@ -126,6 +126,8 @@ import Testing
                 let refused = await gateway.call(stage.call(body))
                 #expect(refused.status == 403)
                 #expect(await refused.text().contains("slipway models price new-model --type anthropic"))
+                let unpriced = "status = 'refused' AND policy = 'default/default price:none'"
+                #expect(try await stage.count("ai_interceptions", unpriced) == 1)
                 try await gateway.prices.set(stage.user, .init(type: .anthropic, model: "new-model", prices: Stage.price))
                 let answer = await gateway.call(stage.call(body))
                 #expect(answer.status == 200)

@@ -234,6 +234,9 @@ import Testing
                 Self.call(stage, wire, wire.body(Self.question), headers: [(name: "x-slipway-tools", value: "nobody")]))
             #expect(refused.status == 400)
             #expect(await refused.text().contains("names 'nobody'"))
+            // Under a key nothing is injected, and a wrong name is as wrong.
+            let keyed = [(name: "Idempotency-Key", value: "k"), (name: "x-slipway-tools", value: "nobody")]
+            #expect(await gateway.call(Self.call(stage, wire, wire.body(Self.question), headers: keyed)).status == 400)
             #expect(model.bodies.isEmpty)
         }
     }

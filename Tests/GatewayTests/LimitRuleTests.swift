@@ -116,6 +116,10 @@ import Testing
             }
         }
         #expect(plan.check([3], tokens: 0) == .busy(counter: 3, limit: 0))
+        // Nobody is told that it ends.
+        for error in [RateRefusal.limited("a", "tokens", 0, .seconds(1)), RateRefusal.busy("a", 0)] {
+            #expect(error.retry == .never && error.message.contains("until an admin changes it"))
+        }
     }
 
     // MARK: The line

@@ -110,6 +110,13 @@ import Testing
                 #expect(await burst(3, stage, [gateway], as: bob) == [200: 3])
                 try await set(gateway, stage, "each", .init(user: bob.user, bounds: .init(requestsPerMinute: 0)))
                 #expect(await burst(1, stage, [gateway], as: bob) == [429: 1])
+                for bounds in [RateLimit.Bounds(tokensPerMinute: 0), .init(requestsPerMinute: 0)] {
+                    try await set(gateway, stage, "each", .init(user: bob.user, bounds: bounds))
+                    let never = await gateway.call(stage.call(Stage.messages(), as: bob))
+                    // It does not end, so nobody is told to come back.
+                    #expect(never.status == 429 && never.header("retry-after") == nil)
+                    #expect(await never.text().contains("does not pass until an admin changes it"))
+                }
                 #expect(await burst(1, stage, [gateway]) == [200: 1])
                 // They see what can apply to them.
                 let ada = try await gateway.limits.list(stage.user, everyones: false)
@@ -117,7 +124,7 @@ import Testing
                 #expect(ada.isEmpty && bobs.map(\.limit.name) == ["each"])
                 try await gateway.limits.delete(stage.user, name: "each")
                 #expect(await burst(2, stage, [gateway], as: bob) == [200: 2])
-                #expect(try await stage.count("audit_facts", "kind = 'limit.set'") == 3)
+                #expect(try await stage.count("audit_facts", "kind = 'limit.set'") == 5)
                 #expect(try await stage.count("audit_facts", "kind = 'limit.delete'") == 1)
                 await gateway.drain(grace: .seconds(1))
                 try await stage.expectSound(gateway)

@@ -1,3 +1,4 @@
+import API
 import Foundation
 import Testing
 
@@ -90,5 +91,78 @@ import Testing
         #expect(setup.contains("name=\"code\"") && setup.contains("Wrong code.") && setup.contains("action=\"/setup\""))
         let login = try templates.render(LoginPage(frame: frame, setup: false, error: nil, next: "/tasks"))
         #expect(!login.contains("name=\"code\"") && login.contains("action=\"/login\"") && login.contains("value=\"/tasks\""))
+    }
+}
+
+@Suite struct InterceptionPageTests {
+    private func call(
+        _ status: String, error: String? = nil, policy: String = "default/default", mode: String = "full", prompt: String? = nil
+    ) -> Interception {
+        Interception(
+            id: "i", initiatorID: "u", initiator: "lin", sessionID: "s", provider: "demo", providerName: "demo", model: "m",
+            client: "Claude Code", policy: policy, status: status, error: error, streamed: false, prompt: prompt,
+            startedAt: Date(timeIntervalSince1970: 1_800_000_000), contentMode: mode)
+    }
+
+    private func page(_ call: Interception) -> InterceptionPage {
+        InterceptionPage(frame: PageFrame(title: "Call", principal: nil), call: call)
+    }
+
+    @Test(arguments: [("policy_denied", "data/no-keys", "Refused by"), ("budget_exceeded", "a/b", "Let pass by")])
+    func `a refused call is shown as refused, by its rule or for its reason`(error: String, policy: String, fact: String) throws {
+        let refused = page(call("refused", error: error, policy: policy))
+        #expect(refused.facts.first { $0.name == fact }?.value == policy)
+        #expect(!refused.facts.contains { $0.name == "Allowed by" })
+        let html = try DashboardTemplates(files: Embedded.files).render(refused)
+        #expect(html.contains("Nothing was spent.") && html.contains("Refused: nothing that it said is kept."))
+    }
+
+    @Test func `why there is no prompt is told as far as it is known`() {
+        #expect(page(call("completed")).withoutPrompt == "No text of a user.")
+        #expect(page(call("completed", mode: "hashed")).withoutPrompt == "Its words are not kept.")
+        var other = call("completed")
+        other.threadParentID = "p"
+        #expect(page(other).withoutPrompt == "Went on with tool results.")
+        other.hedgeOf = "h"
+        #expect(page(other).withoutPrompt == "A second attempt, with the prompt of the first.")
+    }
+
+    @Test func `the page of a call has what rules about content found in it`() throws {
+        var flagged = call("completed", prompt: "hello")
+        flagged.findings = [
+            ContentFinding(
+                place: "prompt", path: "messages[0].content", subject: "secret.github_token", rule: "data/watch", effect: "flagged",
+                count: 2)
+        ]
+        let templates = try DashboardTemplates(files: Embedded.files)
+        let html = try templates.render(page(flagged))
+        for text in ["Found in", "secret.github_token", "data/watch", "messages[0].content", "<td class=\"num\">2</td>"] {
+            #expect(html.contains(text), "\(text)")
+        }
+        #expect(try !templates.render(page(call("completed", prompt: "hello"))).contains("Found in"))
+    }
+
+    @Test func `a call through a route tells where it went, and each attempt`() throws {
+        var routed = call("completed", prompt: "hello")
+        let usage = TokenUsage(
+            inputTokens: 1, cacheReadInputTokens: 0, cacheWriteInputTokens: 0, outputTokens: 1, reasoningTokens: 0)
+        var row = LedgerRow(
+            attempt: 1, state: "final", usage: usage, costNanoDollars: 1, holdNanoDollars: 1, overrunNanoDollars: 0, priceID: "p",
+            settledAt: Date(timeIntervalSince1970: 1_800_000_000))
+        (row.provider, row.model) = (routed.providerName, routed.model)
+        routed.ledger = [row]
+        #expect(routed.answeredBy == nil)
+        (row.provider, row.model) = ("fake", "chatty")
+        routed.ledger = [row]
+        routed.attempts = [
+            CallAttempt(
+                attempt: 1, provider: "down", model: "m", credentialHint: "k…1", httpStatus: 503, error: "the provider is down",
+                beganMilliseconds: 0, endedMilliseconds: 1234)
+        ]
+        #expect(page(routed).facts.first { $0.name == "Answered by" }?.value == "fake/chatty")
+        let html = try DashboardTemplates(files: Embedded.files).render(page(routed))
+        for text in ["fake/chatty", "down/m", "the provider is down", "k…1", "503", PageText.count(1234)] {
+            #expect(html.contains(text), "\(text)")
+        }
     }
 }

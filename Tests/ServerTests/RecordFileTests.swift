@@ -52,6 +52,7 @@ import Testing
             let call = try await Client(server, token: auditor).get("\(APIPaths.interceptions)/\(id)").json(Interception.self)
             let page = InterceptionPage(frame: PageFrame(title: "", principal: nil), call: call)
             #expect(page.facts.contains { $0.name == "First token" && $0.value.hasSuffix(" ms") }, "\(page.facts)")
+            #expect(call.token != nil && call.tokenID != nil && call.requestHash?.count == 64 && (call.answerBytes ?? 0) > 0)
             #expect(try await lines(APIPaths.interceptions + "?format=csv&group=others").count == 1)
             #expect(try await lines(APIPaths.interceptions + "?format=csv&limit=1") == Array(calls.prefix(2)))
             for query in ["limit=0", "after=1", "status=bogus", "decision=bogus"] {
@@ -62,6 +63,9 @@ import Testing
             try await spend(server, auditor: auditor, caller: caller)
             try await groupWithBudget(server, owner: owner)
             decisions(call)
+            let other = try await Client(server, token: auditor).send("DELETE", APIPaths.interceptions)
+            #expect(other.status == 405 && other.header("allow") == "GET", "\(other.text)")
+            #expect(other.text.contains("does not take DELETE"))
             for path in [APIPaths.sessions, APIPaths.interceptions] {
                 #expect(try await Client(server, token: auditor).get(path + "?format=xml").status == 400)
                 #expect(try await Client(server, token: auditor).get(path + "?group=unheard-of").status == 404)

@@ -23,6 +23,7 @@ import TestSupport
                 #expect(try await Client(server).get("/readyz").status == 200)
                 let (status, _) = await timeToEnd(server, after: signal)
                 #expect(status == 0)
+                #expect(!server.logText.contains(" error slipway: "), "\(server.logText)")
                 let closed = try #require(server.logText.split(separator: "\n").first { $0.contains("Closed in ") })
                 times.append(try #require(Int(closed.split(separator: " ").suffix(2).first ?? "")))
                 await server.stop()

@@ -32,15 +32,16 @@ package struct InjectionOffer: Sendable, Equatable {
     func wanted(_ call: GatewayCall) throws(AppError) -> Set<String> {
         guard call.origin == .http else { return [] }
         var wanted: Set<String>?
+        var isKeyed = false
         for header in call.headers {
             let length = header.name.utf8.count
             if length == Self.header.utf8.count, header.name.lowercased() == Self.header {
                 wanted = (wanted ?? []).union(try named(header.value))
             } else if length == IdempotencyKey.header.utf8.count, header.name.lowercased() == IdempotencyKey.header {
-                return []
+                isKeyed = true
             }
         }
-        return wanted ?? always
+        return isKeyed ? [] : wanted ?? always
     }
 
     private func named(_ value: String) throws(AppError) -> Set<String> {

@@ -17,7 +17,7 @@ struct RatePlan: Sendable {
 
     enum Outcome: Sendable, Equatable {
         case admitted
-        /// A minute's share is used up; it passes after so long.
+        /// A minute's share is used up; it passes after so long, and never where the limit is 0.
         case limited(counter: Int64, what: String, limit: Int64, wait: Duration)
         /// So many calls are under way; one of them has to end first.
         case busy(counter: Int64, limit: Int64)
@@ -48,7 +48,8 @@ struct RatePlan: Sendable {
                 ("tokens", counter.tokens, tokens, counter.bounds.tokensPerMinute),
             ] {
                 guard let limit else { continue }
-                let slots = limit == 0 ? RateWindow.slots : window.slotsUntil(amount, fitsUnder: limit)
+                if limit == 0 { return .limited(counter: counter.id, what: what, limit: 0, wait: .zero) }
+                let slots = window.slotsUntil(amount, fitsUnder: limit)
                 if slots > 0 {
                     let end = (window.slot + Int64(slots)) * RateWindow.slotSeconds * 1_000_000
                     return .limited(counter: counter.id, what: what, limit: limit, wait: .microseconds(max(end - now, 1)))

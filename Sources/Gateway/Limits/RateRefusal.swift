@@ -3,6 +3,7 @@ import Core
 /// What a caller is told whom a limit stops.
 enum RateRefusal {
     static func limited(_ name: String, _ what: String, _ limit: Int64, _ wait: Duration) -> AppError {
+        if limit == 0 { return never(name, what) }
         let seconds = wait.wholeSeconds
         return AppError(
             .rateLimited,
@@ -10,11 +11,20 @@ enum RateRefusal {
             retry: .after(.seconds(seconds)))
     }
 
+    /// A limit of 0 ends by itself at no time: nobody is told to come back.
+    private static func never(_ name: String, _ what: String) -> AppError {
+        AppError(
+            .rateLimited,
+            "The limit '\(name)' lets no \(what) through, so this call does not pass until an admin changes it: slipway limits set \(name)."
+        )
+    }
+
     /// When one of them ends nobody knows; this is when to ask again.
     static let busyPause = Duration.seconds(2)
 
     static func busy(_ name: String, _ limit: Int64) -> AppError {
-        AppError(
+        if limit == 0 { return never(name, "calls") }
+        return AppError(
             .rateLimited,
             "The limit '\(name)' lets \(limit) calls run at a time, and no place came free in time. An admin can change it: slipway limits set \(name).",
             retry: .after(busyPause))

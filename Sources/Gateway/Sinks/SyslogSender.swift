@@ -34,7 +34,7 @@ struct SyslogSender: Sendable {
         if !allowsPrivateAddresses, let reason = AddressGuard.refusal(ofText: address) {
             throw AppError(
                 .forbidden, "\(host) is at \(address) (\(reason)), which this sink may not reach; add it with --allow-private.",
-                retry: .never)
+                source: .server, retry: .never)
         }
         let descriptor = socket(first.pointee.ai_family, hints.ai_socktype | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw failure("no socket") }

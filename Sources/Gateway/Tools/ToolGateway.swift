@@ -329,7 +329,9 @@ package final class ToolGateway: Sendable {
 
     private static func unknown(_ name: String) -> MCPError {
         MCPError(
-            MCPError.invalidParams, "There is no tool '\(name.prefix(200))'; tools/list names them, as <server>__<tool>.")
+            MCPError.invalidParams,
+            "There is no tool '\(name.prefix(200))'; tools/list (slipway mcp tools) names them, as <server>__<tool>.",
+            data: "{\"code\":\"not_found\"}")
     }
 
     // MARK: Life

@@ -34,7 +34,9 @@ package struct Services: Sendable {
         let router = Router(context: SlipwayContext.self)
         let responder = PageResponder(templates: try DashboardTemplates(files: Embedded.files))
         router.add(middleware: RequestMiddleware(frame: frame) { try responder.failed($0, $1, nil) })
-        try register(on: RouteTable(router: router, authenticator: authenticator))
+        let table = RouteTable(router: router, authenticator: authenticator)
+        try register(on: table)
+        table.refuseOtherMethods()
         return router
     }
 

@@ -78,8 +78,7 @@ struct SessionPage: PageView {
         calls = list.map { call in
             Row(
                 id: call.id, started: PageText.ago(call.startedAt, now: now), startedIso: PageText.iso(call.startedAt),
-                prompt: call.prompt.map { PageText.line($0, limit: 80) }
-                    ?? (call.hedgeOf == nil ? "went on with tool results" : "a second attempt"), model: call.model,
+                prompt: call.prompt.filled.map { PageText.line($0, limit: 80) } ?? PageText.withoutPrompt(call), model: call.model,
                 input: call.usage.map { PageText.count($0.allInput) } ?? "–",
                 output: call.usage.map { PageText.count($0.outputTokens) } ?? "–",
                 cost: call.costNanoDollars.map { NanoDollars($0).description } ?? "–", state: call.status,
@@ -104,8 +103,29 @@ struct InterceptionPage: PageView {
         var result: String?
     }
 
+    /// What rules about content found.
+    struct Finding: Sendable {
+        var place: String
+        var what: String
+        var times: String
+        var effect: String
+        var rule: String
+        var path: String
+    }
+
+    /// One sending of a call that was sent more than once.
+    struct Attempt: Sendable {
+        var attempt: Int
+        var place: String
+        var key: String
+        var http: String
+        var took: String
+        var error: String
+    }
+
     struct Row: Sendable {
         var attempt: Int
+        var place: String
         var state: String
         var tone: String
         var input: String
@@ -121,17 +141,25 @@ struct InterceptionPage: PageView {
     var session: String
     var facts: [Fact]
     var prompt: String?
+    var withoutPrompt: String
     var thoughts: String?
     var answer: String?
     var hasTools: Bool
     var tools: [Tool]
+    var hasFindings: Bool
+    var findings: [Finding]
+    var hasAttempts: Bool
+    var attempts: [Attempt]
+    var hasLedger: Bool
     var ledger: [Row]
+    var withoutLedger: String
 
     init(frame: PageFrame, call: Interception) {
         self.frame = frame
         id = call.id
         session = call.sessionID
         prompt = call.prompt.filled.map { PageText.excerpt($0) }
+        withoutPrompt = PageText.sentence(PageText.withoutPrompt(call))
         thoughts = call.thoughts.filled.map { PageText.excerpt($0) }
         answer = call.answer.filled.map { PageText.excerpt($0) }
         tools = (call.toolUsages ?? []).map {
@@ -140,14 +168,30 @@ struct InterceptionPage: PageView {
                 result: $0.result.map { PageText.excerpt($0) })
         }
         hasTools = !tools.isEmpty
+        findings = (call.findings ?? []).map {
+            Finding(
+                place: $0.place, what: $0.subject, times: PageText.count($0.count), effect: $0.effect, rule: $0.rule,
+                path: $0.path ?? "–")
+        }
+        hasFindings = !findings.isEmpty
         ledger = (call.ledger ?? []).map { row in
             Row(
-                attempt: row.attempt, state: row.state, tone: Tone.of(row.state), input: PageText.count(row.usage.inputTokens),
+                attempt: row.attempt, place: row.place ?? "–", state: row.state, tone: Tone.of(row.state),
+                input: PageText.count(row.usage.inputTokens),
                 cacheRead: PageText.count(row.usage.cacheReadInputTokens),
                 cacheWrite: PageText.count(row.usage.cacheWriteInputTokens),
                 output: PageText.count(row.usage.outputTokens), cost: NanoDollars(row.costNanoDollars).description,
                 price: row.priceID)
         }
+        attempts = (call.attempts ?? []).map {
+            Attempt(
+                attempt: $0.attempt, place: "\($0.provider)/\($0.model)", key: $0.credentialHint,
+                http: $0.httpStatus.map { "\($0)" } ?? "–",
+                took: PageText.count(Int($0.endedMilliseconds - $0.beganMilliseconds)), error: $0.error ?? "–")
+        }
+        hasAttempts = !attempts.isEmpty
+        hasLedger = !ledger.isEmpty
+        withoutLedger = call.isUnpaid ? "Nothing was spent." : "Nothing is booked yet."
         facts = Self.facts(of: call)
     }
 
@@ -166,8 +210,9 @@ struct InterceptionPage: PageView {
             Fact(name: "By", value: call.initiator),
             Fact(name: "Client", value: call.client),
             Fact(name: "Model", value: "\(call.model) at \(call.providerName)"),
-            Fact(name: "State", value: call.status),
         ]
+        if let place = call.answeredBy { facts.append(Fact(name: "Answered by", value: place)) }
+        facts.append(Fact(name: "State", value: call.status))
         switch call.decision {
         case .allowed(let rule): facts.append(Fact(name: "Allowed by", value: rule))
         case .refusedBy(let rule): facts.append(Fact(name: "Refused by", value: rule))
@@ -190,9 +235,13 @@ struct InterceptionPage: PageView {
         if let first = call.firstTokenMilliseconds {
             facts.append(Fact(name: "First token", value: "after \(PageText.count(Int(first))) ms"))
         }
+        if let first = call.replayOf {
+            facts.append(Fact(name: "Answer", value: "another call's, given again", link: "/ai-gateway/interceptions/\(first)"))
+        }
         if let first = call.hedgeOf {
             facts.append(Fact(name: "Second attempt", value: "at another call", link: "/ai-gateway/interceptions/\(first)"))
         }
+        if let token = call.token ?? call.tokenID { facts.append(Fact(name: "Token", value: token)) }
         if let reason = call.stopReason { facts.append(Fact(name: "Stopped because", value: reason)) }
         if let hint = call.credentialHint { facts.append(Fact(name: "Key", value: hint)) }
         if let task = call.taskID {
@@ -201,6 +250,24 @@ struct InterceptionPage: PageView {
         if let error = call.error, call.status != "refused" { facts.append(Fact(name: "Error", value: error)) }
         return facts
     }
+}
+
+extension PageText {
+    /// Why there is no prompt to show, as far as the record knows.
+    static func withoutPrompt(_ call: Interception) -> String {
+        switch (call.status, call.contentMode) {
+        case ("refused", _): "refused: nothing that it said is kept"
+        case (_, "none"), (_, "hashed"): "its words are not kept"
+        case _ where call.content == "removed": "removed by retention"
+        case _ where call.hedgeOf != nil: "a second attempt, with the prompt of the first"
+        case ("replayed", _): "the same request again"
+        // It came with the result of a tool that another call asked for.
+        case _ where call.threadParentID != nil: "went on with tool results"
+        default: "no text of a user"
+        }
+    }
+
+    static func sentence(_ words: String) -> String { words.prefix(1).uppercased() + words.dropFirst() + "." }
 }
 
 extension TokenUsage {

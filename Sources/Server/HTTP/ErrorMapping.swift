@@ -26,7 +26,10 @@ extension AppError {
     /// What the caller is told: an error that is no `AppError` says nothing about the inside.
     package init(anything error: any Error) {
         switch error {
-        case let error as AppError: self = error
+        case var error as AppError:
+            // An address that this server may not reach is nothing that its caller is not allowed.
+            if error.code == .forbidden, error.source == .server { error.code = .upstream }
+            self = error
         case let error as PostgresError where error.isConnectionLost:
             self.init(
                 .unavailable, "The database cannot be reached at this moment; try again.", source: .server,

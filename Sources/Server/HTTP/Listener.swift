@@ -14,6 +14,7 @@ package final class Listener: Sendable {
     private let starts: AsyncStream<Result<Int, any Error>>
     private let started: AsyncStream<Result<Int, any Error>>.Continuation
     private let address: ListenAddress
+    private let isClosing: NIOLockedValueBox<Bool>
     private let running = NIOLockedValueBox<Task<Void, any Error>?>(nil)
 
     /// - Parameters:
@@ -49,7 +50,9 @@ package final class Listener: Sendable {
         let listening: @Sendable (any Channel) async -> Void = { channel in
             if let port = channel.localAddress?.port { started.yield(.success(port)) }
         }
-        var quiet = logger
+        let isClosing = NIOLockedValueBox(false)
+        self.isClosing = isClosing
+        var quiet = Logger(label: logger.label) { _ in ClosingLogHandler(inner: logger.handler, isClosing: isClosing) }
         quiet.logLevel = max(.warning, logger.logLevel)
         if let certificate {
             let server = HummingbirdCore.Server(
@@ -100,6 +103,7 @@ package final class Listener: Sendable {
 
     /// Stops accepting and closes idle connections at once; those with a request in flight go on.
     package func stopAccepting() {
+        isClosing.withLockedValue { $0 = true }
         // Ends with the last connection; `close` waits for that, bounded.
         Task { [quiesce] in try? await quiesce() }
     }

@@ -1,3 +1,4 @@
+import API
 import Core
 import HTTPTypes
 import Hummingbird
@@ -108,6 +109,26 @@ package final class RouteTable {
             throw AppError(.forbidden, "'\(principal.username)' (\(roles)\(scope)) may not do this (\(action.rawValue)).")
         }
         return reach
+    }
+
+    /// Answers what the API's paths do not take with 405 and what they take. After all routes are registered; a door's paths are its own.
+    package func refuseOtherMethods() {
+        let shapes = Dictionary(grouping: entries.filter { $0.path.hasPrefix(APIPaths.base) }) { entry in
+            entry.path.replacing(/{[^}]*}/, with: "{}")
+        }
+        for entries in shapes.values where entries.allSatisfy({ $0.entrance == .api || $0.entrance == .open }) {
+            let taken = Set(entries.map(\.method)).sorted()
+            for method in [HTTPRequest.Method.get, .post, .put, .patch, .delete] where !taken.contains(method.rawValue) {
+                router.on(RouterPath(entries[0].path), method: method) { _, context in
+                    let error = AppError(
+                        .badRequest, "This path does not take \(method.rawValue); it takes \(taken.joined(separator: ", ")).")
+                    var response = Response.error(error, requestID: context.requestID)
+                    response.status = .methodNotAllowed
+                    response.headers[.allow] = taken.joined(separator: ", ")
+                    return response
+                }
+            }
+        }
     }
 
     private func add(

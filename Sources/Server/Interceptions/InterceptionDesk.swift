@@ -88,6 +88,15 @@ package struct InterceptionDesk: Sendable {
         let detail = try await gateway.interceptions.get(scope(principal), id)
         try await ContentReads(facts: gateway.facts, principal: principal, requestID: requestID).read(detail.interception)
         var shown = detail.interception.shown
+        let marks = try await gateway.interceptions.marks(id)
+        shown.tokenID = marks.token?.id.description
+        shown.token = marks.token?.name
+        if detail.interception.contentMode.keepsHashes {
+            shown.requestHash = marks.requestHash.hex
+            shown.requestBytes = marks.requestSize
+            shown.answerHash = marks.answer?.hash.hex
+            shown.answerBytes = marks.answer?.size
+        }
         shown.answer = detail.answer
         shown.content = detail.content
         shown.contentRemovedAt = detail.removedAt

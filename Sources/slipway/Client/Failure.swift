@@ -30,10 +30,11 @@ struct Failure: Error {
     /// An answer of the server that is no success.
     init(status: Int, body: ErrorResponse?) {
         var message = body?.message ?? "The server answered with status \(status)."
-        for validation in body?.validations ?? [] where validation.detail != message {
+        if status == 400 { message = OptionNames.said(message) }
+        for validation in body?.validations ?? [] where validation.detail != body?.message {
             message += "\n  \(validation.field): \(validation.detail)"
         }
-        if let id = body?.detail, !id.isEmpty, status >= 500 { message += "\n  request \(id)" }
+        if let id = body?.detail, !id.isEmpty, status >= 500 { message += "\n  \(id)" }
         switch status {
         case 401: self.init(.notAllowed, message)
         case 403: self.init(.notAllowed, message)

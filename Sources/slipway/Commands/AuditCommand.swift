@@ -88,83 +88,19 @@ struct AuditCommand: AsyncParsableCommand {
                     let details = fact.details.filter {
                         !["id", "user", "password", "key"].contains($0.key) && $0.value != fact.subject
                     }
-                    let words = details.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+                    let words = details.sorted { $0.key < $1.key }.map { "\($0.key) \(Self.value($0))" }.joined(separator: ", ")
                     return (fact.at, [fact.actor ?? "-", fact.kind, fact.subject, words, fact.id])
                 }
                 var table = Table("at", "actor", "what", "subject", "details", "id")
                 for line in lines.sorted(by: { $0.at > $1.at }) { table.add(row: [Text.time(line.at)] + line.cells) }
                 return table
             }
-        }
-    }
 
-    struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "One model call with its content.")
-        @OptionGroup var connection: Connection
-        @Argument(help: "Id of the call.") var id: String
-
-        func run() async throws {
-            try await reporting {
-                let call: Interception = try await connection.client().get("\(APIPaths.interceptions)/\(APIClient.escape(id))")
-                try connection.show(call, text: describe)
+            /// The record has the end of a token as microseconds since 1970.
+            private static func value(_ detail: (key: String, value: String)) -> String {
+                guard detail.key == "expires", let microseconds = Int64(detail.value) else { return detail.value }
+                return Text.time(Date(timeIntervalSince1970: Double(microseconds) / 1_000_000))
             }
-        }
-
-        private func describe(_ call: Interception) {
-            print(
-                "\(call.model) at \(call.providerName) for \(call.initiator) through \(call.client), \(Text.time(call.startedAt))")
-            describeDecision(call)
-            if let first = call.hedgeOf { print("a second attempt at \(first)") }
-            if let first = call.firstTokenMilliseconds {
-                let total =
-                    call.endedAt.map { ", ended after \(Int(($0.timeIntervalSince(call.startedAt) * 1000).rounded())) ms" } ?? ""
-                print("first token after \(first) ms\(total)")
-            }
-            describeContent(call)
-            if let findings = call.findings, !findings.isEmpty { AuditCommand.show(findings) }
-            section("Prompt", call.prompt)
-            section("Thoughts", call.thoughts)
-            section("Answer", call.answer)
-            for tool in call.toolUsages ?? [] {
-                print("\n\(Terminal.styled("▸ \(tool.tool)", .cyan)) \(Transcript.summary(ofArguments: tool.input))")
-                if let result = tool.result { for line in Text.excerpt(Terminal.plain(result), lines: 20) { print("  \(line)") } }
-            }
-            var table = Table("attempt", "state", "#input", "#cache read", "#cache write", "#output", "#cost", "price")
-            for row in call.ledger ?? [] {
-                table.add(
-                    "\(row.attempt)", row.state, "\(row.usage.inputTokens)", "\(row.usage.cacheReadInputTokens)",
-                    "\(row.usage.cacheWriteInputTokens)", "\(row.usage.outputTokens)", Text.money(row.costNanoDollars), row.priceID)
-            }
-            print("")
-            table.show(ifEmpty: call.isUnpaid ? "Nothing was spent." : "Nothing in the ledger yet.")
-        }
-
-        private func describeDecision(_ call: Interception) {
-            switch call.decision {
-            case .allowed(let rule):
-                print("\(call.status), allowed by \(rule), \(Text.money(call.costNanoDollars))")
-                if let error = call.error { print(Terminal.styled(Terminal.plain(error), .red)) }
-            case .refusedBy(let rule): print(Terminal.styled("refused by \(rule)", .red))
-            case .refused(let reason, let rule):
-                let passed = rule.isEmpty ? "" : "; rule \(rule) had let it pass"
-                print(Terminal.styled("refused: \(Terminal.plain(reason))", .red) + passed)
-            }
-        }
-
-        /// Why there is less to see than was said.
-        private func describeContent(_ call: Interception) {
-            switch call.content {
-            case "hashed": print("Only the hashes and sizes of its content are kept.")
-            case "none": print("Nothing of its content is kept.")
-            case "removed":
-                print("Its content was removed by retention on \(call.contentRemovedAt.map(Text.time) ?? "an unknown day").")
-            default: break
-            }
-        }
-
-        private func section(_ title: String, _ text: String?) {
-            guard let text, !text.isEmpty else { return }
-            print("\n\(Terminal.styled(title, .bold))\n\(Terminal.plain(text))")
         }
     }
 
@@ -232,19 +168,5 @@ struct AuditCommand: AsyncParsableCommand {
                 }
             }
         }
-    }
-}
-
-extension AuditCommand {
-    /// What rules about content found.
-    static func show(_ findings: [ContentFinding]) {
-        var table = Table("found in", "what", "#times", "effect", "rule", "at")
-        for finding in findings {
-            table.add(
-                finding.place, Terminal.plain(finding.subject), "\(finding.count)", finding.effect, finding.rule,
-                Terminal.plain(finding.path ?? "-"))
-        }
-        print("")
-        table.show(ifEmpty: "")
     }
 }

@@ -57,7 +57,10 @@ extension MCPCommand {
                     APIPaths.mcp, try JSONSerialization.data(withJSONObject: message), timeout: .seconds(700))
                 let fields = try JSONSerialization.jsonObject(with: answer) as? [String: Any] ?? [:]
                 if let error = fields["error"] as? [String: Any] {
-                    throw Failure(.failed, error["message"] as? String ?? "The tool could not be called.")
+                    let data = error["data"] as? [String: Any]
+                    throw Failure(
+                        data?["code"] as? String == "not_found" ? .notFound : .failed,
+                        error["message"] as? String ?? "The tool could not be called.")
                 }
                 let result = fields["result"] as? [String: Any] ?? [:]
                 try show(result)
@@ -100,7 +103,7 @@ extension MCPCommand {
                     var table = Table("id", "when", "who", "tool", "status", "ms")
                     for call in list.calls {
                         table.add(
-                            call.id, APICoding.text(of: call.startedAt), call.initiator ?? call.initiatorID,
+                            call.id, Text.time(call.startedAt), call.initiator ?? call.initiatorID,
                             "\(call.server)__\(call.tool)", call.status, call.durationMicroseconds.map { "\($0 / 1000)" } ?? "-")
                     }
                     table.show(ifEmpty: "No calls.")

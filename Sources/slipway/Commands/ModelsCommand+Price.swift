@@ -48,6 +48,9 @@ extension ModelsCommand {
             guard value.isMultiple(of: 1000) else {
                 throw Failure(.usage, "\(option) is '\(dollars)'; it must be dollars with at most six decimals, e.g. 3 or 0.30.")
             }
+            guard value <= 1_000_000_000_000_000 else {
+                throw Failure(.usage, "\(option) is '\(dollars)'; it must be from 0 to 1000000 dollars per million tokens.")
+            }
             return value / 1000
         }
 
@@ -131,7 +134,7 @@ extension ModelsCommand {
                         apply: apply ? true : nil),
                     timeout: .seconds(3600))
                 try connection.show(report) { report in
-                    var table = Table("provider", "model", "#calls", "#differ", "#before", "#now", "#no price", "#unknown")
+                    var table = Table("provider", "model", "#calls", "#differ", "#they cost", "#now cost", "#no price", "#unknown")
                     for line in report.lines {
                         table.add(
                             line.provider, line.model, "\(line.calls)", "\(line.differing)", Text.money(line.beforeNanoDollars),
@@ -139,6 +142,7 @@ extension ModelsCommand {
                     }
                     table.show(ifEmpty: "No model calls in that time.")
                     let what = report.applied ? "Corrected by" : "Would be corrected by"
+                    if !report.lines.isEmpty { print("\nWhat they cost, and now cost, is summed over the calls that differ.") }
                     print("\n\(what) \(Text.money(report.amountNanoDollars)) in all.")
                 }
             }

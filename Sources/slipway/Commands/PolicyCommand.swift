@@ -34,11 +34,12 @@ struct PolicyCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "The text of a policy.")
         @OptionGroup var connection: Connection
         @Argument(help: "Name of the policy.") var name: String
-        @Option(help: "An older version; default: the one in force.") var version: Int?
+        // `--version` is every command's own.
+        @Option(help: "An older version; default: the one in force.") var atVersion: Int?
 
         func run() async throws {
             try await reporting {
-                let path = PolicyCommand.path(name) + (version.map { "/versions/\($0)" } ?? "")
+                let path = PolicyCommand.path(name) + (atVersion.map { "/versions/\($0)" } ?? "")
                 let policy: Policy = try await connection.client().get(path)
                 try connection.show(policy) { policy in
                     guard let source = policy.source else {

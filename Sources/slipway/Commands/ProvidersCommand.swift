@@ -87,12 +87,18 @@ struct ProvidersCommand: AsyncParsableCommand {
         @Option(help: "on or off: whether the provider is told in which trace it is called (default off).") var traceContext:
             Switch?
 
+        func validate() throws {
+            guard changed(AICallSettings()) != AICallSettings() else {
+                throw ValidationError("Nothing is to be changed: give at least one option besides --model, e.g. --total 600.")
+            }
+        }
+
         func run() async throws {
             try await reporting {
                 let client = try connection.client()
                 let list: AIProviderList = try await client.get(APIPaths.providers)
                 guard let provider = list.providers.first(where: { $0.name == name }) else {
-                    throw Failure(.notFound, "There is no provider named '\(name)'.", hint: "slipway providers list")
+                    throw Failure(.notFound, "There is no provider named '\(name)'.", hint: "'slipway providers list' shows them.")
                 }
                 var settings = provider.settings
                 if let model {

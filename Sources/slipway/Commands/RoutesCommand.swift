@@ -48,6 +48,9 @@ struct RoutesCommand: AsyncParsableCommand {
             guard hedge != nil || [hedgeFloor, hedgeSamples, hedgeShare].allSatisfy({ $0 == nil }) else {
                 throw ValidationError("--hedge-floor, --hedge-samples and --hedge-share go with --hedge.")
             }
+            if let hedge, !hedge.hasPrefix("p"), hedgeFloor != nil || hedgeSamples != nil {
+                throw ValidationError("--hedge-floor and --hedge-samples go with a quantile such as --hedge p95, not with a time.")
+            }
         }
 
         func run() async throws {

@@ -212,7 +212,9 @@ final class ProgramSession: ToolLink {
             case .action(.finished(.failure(let error))): throw error
             case .action(.progress(let params)): await progress(params)
             case .action(.reply), .action(.toolsChanged): continue
-            case .ended: throw failure("ended before it answered")
+            case .ended:
+                let words = state.withLockedValue { $0.lastWords }.storable(upTo: 300)
+                throw failure("ended before it answered" + (words.isEmpty ? "" : ": \(words)"))
             case .late:
                 withdraw(id, "timed out")
                 let seconds = max(1, Int((limit / .seconds(1)).rounded(.up)))
