@@ -7,6 +7,8 @@ protocol ChainFollower: Sendable {
     static var name: String { get }
     /// Entries of each chain in one transaction.
     static var batchSize: Int { get }
+    /// Of PostgreSQL, for the time of a transaction: one server follows at a time.
+    static var lock: Int64 { get }
     var logger: Logger { get }
 
     /// - Returns: how many entries were passed.
@@ -14,6 +16,17 @@ protocol ChainFollower: Sendable {
 }
 
 extension ChainFollower {
+    /// To be asked first in the transaction. False: another server follows now.
+    ///
+    /// What follows is planned by what the tables hold now. On a new database a plan that is kept would be that of empty tables, and read
+    /// all of them for as long as nobody has looked at them.
+    func isMine(_ connection: PostgresConnection) async throws -> Bool {
+        let results = try await connection.pipeline([
+            "SET LOCAL plan_cache_mode = force_custom_plan", "SELECT pg_try_advisory_xact_lock(\(Self.lock)) AS is_mine",
+        ])
+        return try results[1][0]["is_mine"]
+    }
+
     /// Until cancelled. It rests four times as long as it works: under load it lags behind, and calls do not.
     func run() async {
         while !Task.isCancelled {

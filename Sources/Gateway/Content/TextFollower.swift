@@ -43,8 +43,7 @@ package final class TextFollower: ChainFollower {
     @discardableResult
     package func follow() async throws -> Int {
         try await pool.withTransaction(synchronousCommit: false) { connection in
-            let mine = try await connection.query("SELECT pg_try_advisory_xact_lock(\(Self.lock)) AS is_mine")[0]
-            guard try mine["is_mine", as: Bool.self] else { return 0 }
+            guard try await isMine(connection) else { return 0 }
             // Content is written beside the booking, within moments.
             let isOld: Query = "e.at < (extract(epoch FROM now()) * 1000000)::bigint - 1000000"
             let behind = try await connection.query(
@@ -81,7 +80,7 @@ package final class TextFollower: ChainFollower {
         }
     }
 
-    private static let lock: Int64 = 0x736C_6970_7465_7874
+    static let lock: Int64 = 0x736C_6970_7465_7874
 
     private func index(_ items: [Item], _ connection: PostgresConnection) async throws {
         let bodies = try await ContentStore.bodies(items.compactMap(\.answer), connection)

@@ -19,8 +19,7 @@ package final class SpendFollower: ChainFollower {
     @discardableResult
     package func follow() async throws -> Int {
         try await pool.withTransaction(synchronousCommit: false) { connection in
-            let mine = try await connection.query("SELECT pg_try_advisory_xact_lock(\(Self.lock)) AS is_mine")[0]
-            guard try mine["is_mine", as: Bool.self] else { return 0 }
+            guard try await isMine(connection) else { return 0 }
             let rows = try await connection.query(
                 """
                 WITH behind AS MATERIALIZED (\(SpendStore.behind(limit: Self.batchSize))),
@@ -49,5 +48,5 @@ package final class SpendFollower: ChainFollower {
         }
     }
 
-    private static let lock: Int64 = 0x736C_6970_7370_656E
+    static let lock: Int64 = 0x736C_6970_7370_656E
 }
